@@ -11,8 +11,8 @@ import { takeToken } from "./token";
 import { mount } from "./ui/mount";
 import { t } from "./i18n/words";
 
-const token = takeToken();
 const root = rootFromList(location.href);
+const token = await takeToken(root);
 await loadWords("common", "streams");
 document.title = `${t("cameras")} – Oriel`;
 mount(

@@ -8,7 +8,7 @@ import { takeToken } from "./token";
 import { mount } from "./ui/mount";
 import { loadWords } from "./i18n/load";
 
-const token = takeToken();
 const root = rootFromList(location.href);
+const token = await takeToken(root);
 await loadWords("common", "lists");
 mount(<ListPage api={new Api(root, token)} root={root} token={token} node={nodeOf(location.search)} />);

@@ -21,6 +21,6 @@ mount(
       </a>
     </Message>
   ) : (
-    <RoomPage model={createRoomModel(id, root, takeToken())} />
+    <RoomPage model={createRoomModel(id, root, await takeToken(root))} />
   ),
 );

@@ -8,8 +8,8 @@ import { mount } from "./ui/mount";
 import { loadWords } from "./i18n/load";
 import { t } from "./i18n/words";
 
-const token = takeToken();
 const root = rootFromList(location.href);
+const token = await takeToken(root);
 await loadWords("common", "lists");
 document.title = `${t("rooms")} – Oriel`;
 mount(<RoomsPage api={new Api(root, token)} root={root} token={token} />);

@@ -6,11 +6,12 @@ import { streamWords } from "./grid/words";
 import { loadWords } from "./i18n/load";
 import { t } from "./i18n/words";
 import { rootFromList, streamOf } from "./location";
-import { takeToken } from "./token";
+import { tokenOfTab } from "./token";
 import { Message } from "./ui/Message";
 import { mount } from "./ui/mount";
 
-const token = takeToken();
+// A page of somebody else's may show it in a frame: it has what its address brings, and asks no other tab.
+const token = tokenOfTab();
 const shown = streamOf(location.search);
 
 await loadWords("common", "streams");

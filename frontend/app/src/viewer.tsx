@@ -12,9 +12,9 @@ import { ViewerPage } from "./viewer/ViewerPage";
 const root = rootFromViewer(location.href);
 const streamerId = streamerIdOf(location.pathname);
 // Connects before anything is rendered, and before there are words, so that the picture does not wait for the page.
-const model = streamerId === null ? null : createViewer(streamerId, root, takeToken(), transportOf(location.search));
+const model = streamerId === null ? null : createViewer(streamerId, root, await takeToken(root), transportOf(location.search));
 
-await loadWords("common", "devices", "viewer");
+await loadWords("common", "viewer");
 mount(
   model === null ? (
     <Message title={t("no-such-page")}>

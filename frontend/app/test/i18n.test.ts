@@ -87,7 +87,7 @@ describe("the catalogue", () => {
       const entry = join(SRC, `${page}.tsx`);
       const modules = [...imported(entry)];
       const all = modules.map((file) => readFileSync(file, "utf8")).join("\n");
-      const loaded = [...all.matchAll(/(?:loadWords|moreWords)\(([^)]*)\)/g)].map(([, parts = ""]) => parts).join();
+      const loaded = [...all.matchAll(/(?:loadWords|moreWords|withWords|onDemand)\(([^)]*)\)/g)].map(([, parts = ""]) => parts).join();
       for (const file of modules) {
         for (const key of said(file)) {
           const where = keys.get(key);

@@ -1,10 +1,13 @@
-import type { StreamInfo } from "@oriel/client";
+import type { Source, StreamInfo } from "@oriel/client";
 import { describe, expect, it } from "vitest";
 import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { camerasOf } from "../src/grid/cameras";
 import { describeSource, shownSlot } from "../src/list/describe";
 import { arrangedGrid, gridOf, rootFromList, rootFromViewer, streamerIdOf, streamOf } from "../src/location";
 import { sessionOf, splitToken } from "../src/token";
+import { canBeLess } from "../src/viewer/limit";
+import { volumeOf } from "../src/viewer/useSettings";
+import { nameOfScreenshot } from "../src/viewer/screenshot";
 import { bitrate, bytes, duration, milliseconds, rate } from "../src/ui/format";
 import {
   arrange,
@@ -49,6 +52,27 @@ describe("a session that fits the window", () => {
     expect(isAbout({ width: 800, height: 500 }, { width: 801, height: 501 })).toBe(true);
     expect(isAbout({ width: 800, height: 500 }, { width: 802, height: 500 })).toBe(false);
     expect(isAbout({ width: 800, height: 500 }, { width: 800, height: 600 })).toBe(false);
+  });
+});
+
+describe("the volume", () => {
+  it("is what was kept, unless that is none", () => {
+    expect(["0", "0.35", "1"].map(volumeOf)).toEqual([0, 0.35, 1]);
+    for (const text of [null, "", "2", "-1", "loud"]) expect(volumeOf(text), String(text)).toBe(1);
+  });
+});
+
+describe("a limit of what is sent", () => {
+  it("is offered for what the server encodes, not for what it passes through", () => {
+    const offered = (source: object): boolean => canBeLess({ source } as Pick<Source, "source">);
+    for (const source of [{ type: "desktop" }, { type: "test" }, { type: "window" }, { type: "ffmpeg", video: "h264" }]) expect(offered(source)).toBe(true);
+    for (const source of [{ type: "ffmpeg", video: "copy" }, { type: "rtsp" }, { type: "moonlight" }]) expect(offered(source)).toBe(false);
+  });
+});
+
+describe("a screenshot", () => {
+  it("is called by its session and the time, so that names sort", () => {
+    expect(nameOfScreenshot("demo", new Date(2026, 2, 9, 14, 5, 9))).toBe("demo-2026-03-09-140509.png");
   });
 });
 

@@ -53,7 +53,7 @@ export type ClientOptions = {
   readonly rights?: readonly PeerRight[];
   /** The name that the others see, 1 to 64 characters, unless the token brings one. {@link OrielClient.setDisplayName} changes it. */
   readonly displayName?: string;
-  /** What is sent to this client at most, kilobits per second from 100 to 100000: to save data. */
+  /** What is sent to this client at most, kilobits per second from 100 to 100000: to save data. {@link OrielClient.setMaxBitrate} changes it. */
   readonly maxBitrateKbps?: number;
   /**
    * `tracks`: what each slot shows is heard with it. `mix`: all that this client hears is one track, in the stream of slot 0, whatever
@@ -108,6 +108,7 @@ export class OrielClient implements InputClient {
   #role: Role | null = null;
   #rights: readonly PeerRight[] = [];
   #wantedName: string | null;
+  #maxBitrateKbps: number | null;
   #displayName: string | null = null;
   #sessionMicrophone = false;
   #chat: readonly ChatMessage[] = [];
@@ -124,6 +125,7 @@ export class OrielClient implements InputClient {
     this.streamerId = options.streamerId;
     const token = options.token ?? null;
     this.#wantedName = options.displayName ?? null;
+    this.#maxBitrateKbps = options.maxBitrateKbps ?? null;
     this.api = new Api(() => this.#link.base, token);
     this.#link = new Link({
       baseUrl,
@@ -131,7 +133,7 @@ export class OrielClient implements InputClient {
       role: options.role ?? null,
       rights: options.rights ?? null,
       displayName: () => this.#wantedName,
-      maxBitrateKbps: options.maxBitrateKbps ?? null,
+      maxBitrateKbps: () => this.#maxBitrateKbps,
       audio: options.audio ?? null,
       token,
       lipSync: options.lipSync ?? false,
@@ -196,6 +198,11 @@ export class OrielClient implements InputClient {
   /** The name to ask for with the next connection; the token's goes before it. */
   setDisplayName(name: string | null): void {
     this.#wantedName = name;
+  }
+
+  /** What is sent to this client at most, kilobits per second, from the next connection on; null: what its path carries. */
+  setMaxBitrate(kbps: number | null): void {
+    this.#maxBitrateKbps = kbps;
   }
 
   /** What was written, the oldest first: the last 200 messages. A new list after each change. */

@@ -87,7 +87,7 @@ export type LinkOptions = {
   readonly role: Role | null;
   readonly rights: readonly PeerRight[] | null;
   readonly displayName: () => string | null;
-  readonly maxBitrateKbps: number | null;
+  readonly maxBitrateKbps: () => number | null;
   readonly audio: AudioLayout | null;
   readonly token: TokenSource;
   readonly lipSync: boolean;
@@ -177,7 +177,8 @@ export class Link extends Emitter<LinkEvents> {
     const resumed = resume && (this.#peer !== null || this.#onWire) ? this.#resumeToken : null;
     const { streamerId, role, rights } = this.#options;
     const displayName = this.#options.displayName();
-    const { maxBitrateKbps, audio } = this.#options;
+    const maxBitrateKbps = this.#options.maxBitrateKbps();
+    const { audio } = this.#options;
     const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(tried(this.#fronts), streamerId), {

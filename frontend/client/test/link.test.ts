@@ -202,7 +202,7 @@ async function joined(welcome: object = WELCOME): Promise<{ link: Link; events: 
     role: null,
     rights: null,
     displayName: () => null,
-    maxBitrateKbps: null,
+    maxBitrateKbps: () => null,
     audio: null,
     token: null,
     lipSync: false,

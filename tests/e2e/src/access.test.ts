@@ -72,6 +72,70 @@ test("the list asks for the secret and shows the streamers with it", async () =>
   await page.context().close();
 });
 
+test("a session opened in a new tab, and a new tab of the list, ask nobody who has logged in beside them", async () => {
+  const list = await openPage(browser, `${root}/oriel/`);
+  const context = list.context();
+  const asked: string[] = [];
+  context.on("request", (request) => asked.push(request.url()));
+  await list.fill("[data-testid=token]", SECRET);
+  await list.click("button[type=submit]");
+  const card = list.locator("[data-testid=streamer-demo] a").first();
+  await card.waitFor();
+  for (const how of [{ modifiers: ["Control" as const] }, { button: "middle" as const }]) {
+    const [viewer] = await Promise.all([context.waitForEvent("page"), card.click(how)]);
+    await viewer.bringToFront();
+    await live(viewer);
+    assert.equal(viewer.url(), `${root}/oriel/s/demo`);
+    await viewer.close();
+  }
+  const fresh = await context.newPage();
+  await fresh.goto(`${root}/oriel/`);
+  await fresh.waitForSelector("[data-testid=streamer-demo]");
+  // What it was given is its own, and what it gives others.
+  await list.close();
+  const heir = await context.newPage();
+  await heir.goto(`${root}/oriel/s/demo`);
+  await live(heir);
+  assert.deepEqual(asked.filter((url) => url.includes(SECRET)), []);
+  assert.ok(!(await heir.evaluate(() => JSON.stringify({ ...localStorage }))).includes(SECRET));
+  await Promise.all([fresh.close(), heir.close()]);
+
+  const stranger = await context.newPage();
+  await stranger.goto(`${root}/oriel/`);
+  await stranger.waitForSelector("[data-testid=locked]");
+  await context.close();
+});
+
+test("a new tab gets neither what was not accepted, nor a guest's token, nor that of another path", async () => {
+  const guest = await openPage(browser, `${root}/oriel/s/demo#token=${await tokenFor("controller")}`);
+  await live(guest);
+  const context = guest.context();
+  const open = async (url: string): Promise<Page> => {
+    const page = await context.newPage();
+    await page.goto(url);
+    return page;
+  };
+  const wrong = await open(`${root}/oriel/#token=not-the-secret`);
+  await wrong.waitForSelector("[data-testid=locked] >> text=not accepted");
+  const right = await open(`${root}/oriel/hosts`);
+  await right.waitForSelector("[data-testid=locked] >> text=Whoever has the admin secret");
+  await right.fill("[data-testid=token]", SECRET);
+  await right.click("button[type=submit]");
+  await right.waitForSelector("[data-testid=no-hosts]");
+  const beside = await open(`${root}/oriel/`);
+  await beside.waitForSelector("[data-testid=streamer-demo]");
+
+  // Another server behind the same proxy.
+  const other = await Server.start(`auth: {admin_secrets: [another-${SECRET}]}\n`);
+  await context.route(`${root}/elsewhere/**`, async (route) => {
+    const url = route.request().url().replace(`${root}/elsewhere/`, other.url);
+    await route.fulfill({ response: await route.fetch({ url }) });
+  });
+  const elsewhere = await open(`${root}/elsewhere/`);
+  await elsewhere.waitForSelector("[data-testid=locked] >> text=Whoever has the admin secret");
+  await context.close();
+});
+
 test("what a proxy forwards to a server without a secret is refused", async () => {
   const open = await Server.start();
   await open.create("mine", SOURCE);

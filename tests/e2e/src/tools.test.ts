@@ -1,12 +1,14 @@
 /** The viewer's tools: links with QR codes, keys that browsers keep, typing, sizes, a full window; its languages; and how little it loads. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import jsqr from "jsqr";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { launch, openPage, useTool, watch } from "./support/browser.js";
-import { Desktop, WIDTH } from "./support/desktop.js";
+import { Desktop, HEIGHT, WIDTH } from "./support/desktop.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -115,6 +117,23 @@ test("the picture is shown pixel by pixel, larger, and fitted again, for this vi
   await until("sharp", () => page.evaluate(() => getComputedStyle(document.querySelector("[data-testid=video]") ?? document.body).imageRendering === "pixelated"));
   await page.click("[data-testid=view-fit]");
   await until("fitted", async () => (await width()) === fitted);
+  await page.context().close();
+});
+
+test("a screenshot is saved in the size of the session, also where the server gives none", async () => {
+  const page = await live();
+  for (const how of ["gives", "refuses"]) {
+    if (how === "refuses") await page.route("**/snapshot?*", (route) => route.abort());
+    const [download] = await Promise.all([page.waitForEvent("download"), useTool(page, "screenshot")]);
+    const name = download.suggestedFilename();
+    assert.match(name, /^tools-\d{4}-\d\d-\d\d-\d{6}\.png$/);
+    const path = join(server.dir, name);
+    await download.saveAs(path);
+    const png = readFileSync(path);
+    assert.deepEqual(png.subarray(0, 8), Buffer.from("\x89PNG\r\n\x1a\n", "latin1"));
+    assert.deepEqual([png.readUInt32BE(16), png.readUInt32BE(20)], [WIDTH, HEIGHT], `the server ${how} it`);
+    await until("it is told", async () => (await page.innerText("[data-testid=notice]")).includes(name));
+  }
   await page.context().close();
 });
 

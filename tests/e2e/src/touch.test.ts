@@ -271,6 +271,18 @@ test("a tap opens no keyboard, the button does, and what it writes is typed with
   await page.tap("[data-testid=key-F5]");
   await desktop.reaches("Escape and F5", () => [desktop.key("Escape"), desktop.key("F5")], ["+-", "+-"]);
 
+  // Two taps one after the other, whatever the machine is busy with, lock it: the arrows select.
+  await page.locator("[data-testid=key-ShiftLeft]").evaluate((key: HTMLElement) => {
+    key.click();
+    key.click();
+  });
+  await page.waitForSelector("[data-testid=key-ShiftLeft][data-state=locked]");
+  await page.tap("[data-testid=key-ArrowLeft]");
+  await page.tap("[data-testid=key-ArrowUp]");
+  await desktop.reaches("arrows while Shift is down", () => [desktop.key("Shift_L"), desktop.key("Left"), desktop.key("Up")], ["+", "+-", "+-"]);
+  await page.tap("[data-testid=key-ShiftLeft]");
+  await desktop.reaches("Shift is up", () => desktop.key("Shift_L"), "+-");
+
   await page.tap("[data-testid=key-AltLeft]");
   await desktop.reaches("Alt is down", () => desktop.key("Alt_L"), "+");
   await page.evaluate(() => {

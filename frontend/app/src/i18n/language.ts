@@ -1,5 +1,7 @@
 /** Which language the pages speak: the address' (`?lang=de`), else the one that was chosen, else the browser's. */
 
+import { keep, kept } from "../ui/kept";
+
 /** Those that there are words in, by what they call themselves. */
 export const LANGUAGES = {
   en: "English",
@@ -28,25 +30,13 @@ export function languageOf(wishes: readonly (string | null)[]): Language {
 
 /** What this page is to speak. */
 export function wantedLanguage(): Language {
-  return languageOf([new URLSearchParams(location.search).get("lang"), remembered(), ...navigator.languages]);
-}
-
-function remembered(): string | null {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    // A browser that keeps nothing for this page.
-    return null;
-  }
+  return languageOf([new URLSearchParams(location.search).get("lang"), kept(KEY), ...navigator.languages]);
 }
 
 /** Speaks a language from now on, on all pages of this browser. */
 export function chooseLanguage(language: Language): void {
-  try {
-    localStorage.setItem(KEY, language);
-  } catch {
-    // Then the address alone keeps it.
-  }
+  // Where the browser keeps nothing, the address alone does.
+  keep(KEY, language);
   const url = new URL(location.href);
   url.searchParams.set("lang", language);
   location.replace(url);

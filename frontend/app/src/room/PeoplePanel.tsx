@@ -5,9 +5,16 @@ import { Icon, type IconName } from "./Icon";
 import { useClientValue } from "../viewer/hooks";
 import { nameOf } from "../ui/person";
 import { t } from "../i18n/words";
+import "./people.css";
+
+type PeopleProps = {
+  readonly client: OrielClient;
+  /** Says of everybody whether they steer or watch; else of those alone who do nothing more. */
+  readonly roles?: boolean;
+};
 
 /** Everybody who is in, and what a moderator can do about them. */
-export function PeoplePanel({ client }: { readonly client: OrielClient }) {
+export function PeoplePanel({ client, roles = false }: PeopleProps) {
   const participants = useClientValue(client, "participants", (current) => current.participants);
   const rights = useClientValue(client, "rights", (current) => current.rights);
   // Raised hands wait for somebody to see them.
@@ -19,6 +26,7 @@ export function PeoplePanel({ client }: { readonly client: OrielClient }) {
           key={participant.peerId}
           client={client}
           participant={participant}
+          roles={roles}
           moderates={rights.includes("moderate") && participant.peerId !== client.peerId}
         />
       ))}
@@ -29,20 +37,22 @@ export function PeoplePanel({ client }: { readonly client: OrielClient }) {
 type PersonProps = {
   readonly client: OrielClient;
   readonly participant: Participant;
+  readonly roles: boolean;
   readonly moderates: boolean;
 };
 
-function Person({ client, participant, moderates }: PersonProps) {
+function Person({ client, participant, roles, moderates }: PersonProps) {
   const { peerId, publishing, muted, handRaised, speaking, holdsControl } = participant;
   const name = nameOf(participant);
   const own = peerId === client.peerId;
-  const facts = factsOf(participant);
+  const facts = factsOf(participant, roles);
   return (
     <li data-testid="person" data-name={name} data-speaking={speaking}>
       <span className="person-name">
-        {own ? t("name-you", { name }) : name}
+        {own ? t("name-you", { name }) : name}{" "}
         {facts !== "" && <span className="quiet-text">{facts}</span>}
       </span>
+      {speaking && <Mark icon="sound" text={t("tile-speaking")} />}
       {handRaised && <Mark icon="hand" text={t("hand-raised")} />}
       {holdsControl && <Mark icon="pointer" text={t("has-control")} />}
       {!moderates && publishing.length > 0 && (
@@ -56,11 +66,11 @@ function Person({ client, participant, moderates }: PersonProps) {
   );
 }
 
-function factsOf({ publishing, role, rights }: Participant): string {
+function factsOf({ publishing, role, rights }: Participant, roles: boolean): string {
   if (publishing.includes("screen")) return t("shows-screen");
-  if (publishing.length > 0) return "";
-  if (!rights.includes("publish")) return role === "controller" ? t("steers") : t("watches");
-  return "";
+  const more = publishing.length > 0 || rights.includes("publish");
+  if (more && !roles) return "";
+  return role === "controller" ? t("steers") : t("watches");
 }
 
 function Mark({ icon, text }: { readonly icon: IconName; readonly text: string }) {

@@ -111,7 +111,7 @@ function Ended({ model, title, reason, onJoin }: EndedProps) {
           {text}
         </p>
       )}
-      {wantsToken && <TokenField label={t("token")} />}
+      {wantsToken && <TokenField label={t("token")} refused />}
       <div className="message-actions">
         {again && (
           <button className="button primary" type="button" data-testid="join-again" onClick={onJoin}>

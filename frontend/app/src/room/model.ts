@@ -1,6 +1,7 @@
 /** What the page of a room is about: the client, the devices, and the person's name. Made before anything is rendered. */
 
 import { type Api, OrielClient } from "@oriel/client";
+import { keep, kept } from "../ui/kept";
 import { LocalMedia } from "./localMedia";
 
 const NAME_KEY = "oriel.name";
@@ -33,18 +34,9 @@ export function createRoomModel(id: string, root: URL, token: string | null): Ro
 
 /** The name of the last time; empty for none. */
 export function rememberedName(): string {
-  try {
-    return localStorage.getItem(NAME_KEY) ?? "";
-  } catch {
-    // A browser that keeps nothing for this page.
-    return "";
-  }
+  return kept(NAME_KEY) ?? "";
 }
 
 export function rememberName(name: string): void {
-  try {
-    localStorage.setItem(NAME_KEY, name);
-  } catch {
-    // It is asked for again the next time.
-  }
+  keep(NAME_KEY, name);
 }

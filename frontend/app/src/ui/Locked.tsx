@@ -38,7 +38,7 @@ export function Locked({ error, token, root, what, opens = "s" }: LockedProps) {
       )}
       <details className="quiet-text">
         <summary>{t("have-admin-secret")}</summary>
-        <TokenField label={t("admin-secret")} />
+        <TokenField label={t("admin-secret")} refused={false} />
       </details>
     </Message>
   );
@@ -50,7 +50,7 @@ function Stranger({ error, token, what }: Omit<LockedProps, "root" | "opens">) {
       <p className="reason" role="alert" data-testid="locked">
         {token === null ? t("needs-admin-secret", { what }) : t("not-accepted", { trouble: messageOf(error) })}
       </p>
-      <TokenField label={t("admin-secret")} />
+      <TokenField label={t("admin-secret")} refused />
     </Message>
   );
 }

@@ -26,7 +26,7 @@ export function EndedOverlay({ streamerId, listUrl, hasToken, reason, onRetry, o
           {refused}
         </p>
       )}
-      {wantsToken(reason) && <TokenField label={t("token")} />}
+      {wantsToken(reason) && <TokenField label={t("token")} refused />}
       <div className="overlay-actions">
         {listUrl !== null && !wantsToken(reason) && (
           <a className="button primary" href={listUrl}>

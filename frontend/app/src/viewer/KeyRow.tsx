@@ -1,13 +1,8 @@
-import type { InputController, Sticky, StickyModifier } from "@oriel/client";
+import type { InputController, Sticky } from "@oriel/client";
 import { type PlainKey, t } from "../i18n/words";
+import { FUNCTION_KEYS, MODIFIERS } from "./combination";
 
 type KeyRowProps = { readonly input: InputController; readonly modifiers: Sticky };
-
-const MODIFIERS: readonly (readonly [code: StickyModifier, text: string])[] = [
-  ["ControlLeft", "Ctrl"],
-  ["AltLeft", "Alt"],
-  ["MetaLeft", "Super"],
-];
 
 /** Keys of which the label is no name. */
 const ARROWS: readonly (readonly [code: string, text: string, name: PlainKey])[] = [
@@ -24,8 +19,6 @@ const OTHERS: readonly (readonly [code: string, text: string, name: PlainKey])[]
   ["PageDown", "PgDn", "key-page-down"],
   ["Delete", "Del", "key-delete"],
 ];
-
-const FUNCTIONS: readonly string[] = Array.from({ length: 12 }, (_, n) => `F${n + 1}`);
 
 /** The keys that on-screen keyboards lack, above the keyboard. */
 export function KeyRow({ input, modifiers }: KeyRowProps) {
@@ -57,7 +50,7 @@ export function KeyRow({ input, modifiers }: KeyRowProps) {
       {[...ARROWS, ...OTHERS].map(([code, text, name]) => (
         <Key key={code} input={input} code={code} text={text} name={t(name)} />
       ))}
-      {FUNCTIONS.map((code) => (
+      {FUNCTION_KEYS.map((code) => (
         <Key key={code} input={input} code={code} text={code} name={code} />
       ))}
     </div>

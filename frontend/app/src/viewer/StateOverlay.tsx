@@ -4,7 +4,7 @@ import { useNow } from "./hooks";
 import { type PlainKey, t } from "../i18n/words";
 import { onDemand } from "./onDemand";
 
-const EndedOverlay = onDemand(async () => (await import("./EndedOverlay")).EndedOverlay);
+const EndedOverlay = onDemand("panels", async () => (await import("./EndedOverlay")).EndedOverlay);
 
 const WAITS_FOR: Record<ConnectStep, PlainKey> = {
   server: "contacting-server",

@@ -33,6 +33,10 @@ type ToolbarProps = {
   readonly why: string | undefined;
   /** Names of those who watch. */
   readonly watchers: readonly string[];
+  /** The panel with them is open. */
+  readonly peopleShown: boolean;
+  /** Opens the panel, or closes it. */
+  readonly onPeople: () => void;
   readonly tools: readonly Tool[];
   readonly keyboardMode: KeyboardMode;
   readonly onKeyboardMode: (mode: KeyboardMode) => void;
@@ -74,9 +78,18 @@ export function Toolbar({ setElement, ...props }: ToolbarProps) {
           {props.subject !== null && <span className="quiet-text"> · {props.subject}</span>}
         </span>
         <Pill tone={props.tone} text={props.status} why={props.why} testId="state" />
-        <span className="watchers" title={t("watching", { names: listed(props.watchers) })} data-testid="watchers">
+        <button
+          type="button"
+          className="watchers"
+          aria-label={t("people", { count: props.watchers.length })}
+          aria-expanded={props.peopleShown}
+          title={t("watching", { names: listed(props.watchers) })}
+          data-testid="watchers"
+          onMouseDown={keepFocus}
+          onClick={props.onPeople}
+        >
           <Icon name="people" /> {props.watchers.length}
-        </span>
+        </button>
         <span className="toolbar-gap" />
         <label className="select" title={t("keyboard-how")} onPointerDown={poke}>
           <Icon name="sliders" />
@@ -116,14 +129,16 @@ function ToolButton({ tool }: { readonly tool: Tool }) {
       title={tool.label}
       disabled={tool.disabled}
       data-testid={`tool-${tool.id}`}
-      // A click leaves the keyboard where it is: with the session.
-      onMouseDown={(event) => {
-        event.preventDefault();
-      }}
+      onMouseDown={keepFocus}
       onClick={tool.use}
     >
       <Icon name={tool.icon} />
       {tool.text !== undefined && <span>{tool.text}</span>}
     </button>
   );
+}
+
+/** A click leaves the keyboard where it is: with the session. */
+function keepFocus(event: { preventDefault: () => void }): void {
+  event.preventDefault();
 }

@@ -1,20 +1,24 @@
-import type { InputController } from "@oriel/client";
-import { useState } from "react";
+import type { InputController, OrielClient } from "@oriel/client";
+import { useEffect, useState } from "react";
 import { t } from "../i18n/words";
-
-/** How a picture is enlarged. */
-export type Scaling = "smooth" | "sharp";
+import { bitrate } from "../ui/format";
+import { canBeLess, keepLimit, keptLimit, type Limit, LIMITS } from "./limit";
+import type { Settings } from "./useSettings";
 
 type ViewPanelProps = {
+  readonly client: OrielClient;
+  /** Name of the source in the main view. */
+  readonly source: string | null;
   readonly input: InputController;
-  readonly scaling: Scaling;
-  readonly setScaling: (scaling: Scaling) => void;
+  readonly settings: Settings;
+  readonly hasSound: boolean;
 };
 
 const STEP = 1.25;
 
-/** How large this viewer alone sees the picture, and how it is scaled. */
-export function ViewPanel({ input, scaling, setScaling }: ViewPanelProps) {
+/** How large this viewer alone sees the picture, how it is scaled, and how loud the sound is. */
+export function ViewPanel({ client, source, input, settings, hasSound }: ViewPanelProps) {
+  const { scaling, setScaling } = settings;
   const [zoom, setZoom] = useState(input.zoom);
   const show = (scale: number): void => {
     setZoom(scaled(input, scale));
@@ -33,8 +37,92 @@ export function ViewPanel({ input, scaling, setScaling }: ViewPanelProps) {
         <Choice id="smooth" name={t("view-smooth")} on={scaling === "smooth"} use={() => { setScaling("smooth"); }} />
         <Choice id="sharp" name={t("view-sharp")} on={scaling === "sharp"} use={() => { setScaling("sharp"); }} />
       </div>
+      {hasSound && <Sound settings={settings} />}
       <p className="hint">{t("view-hint")}</p>
+      <DataLimit client={client} source={source} />
     </section>
+  );
+}
+
+/** Some phones leave the volume to their own keys. */
+function canSetVolume(): boolean {
+  const video = document.createElement("video");
+  video.volume = 0.5;
+  return video.volume === 0.5;
+}
+
+function Sound({ settings: { muted, setMuted, volume, setVolume } }: { readonly settings: Settings }) {
+  const percent = Math.round(volume * 100);
+  return (
+    <div className="chips" role="group" aria-label={t("sound")}>
+      <Choice id="muted" name={t("sound-muted")} on={muted} use={() => { setMuted(!muted); }} />
+      {canSetVolume() && (
+        <label className="volume">
+          {t("volume")}
+          <input
+            type="range"
+            min="0"
+            max="100"
+            step="5"
+            value={percent}
+            aria-valuetext={t("percent", { percent })}
+            data-testid="volume"
+            onChange={({ target }) => {
+              setVolume(Number(target.value) / 100);
+              // Whoever turns it wants to hear it.
+              setMuted(false);
+            }}
+          />
+          <output>{t("percent", { percent })}</output>
+        </label>
+      )}
+    </div>
+  );
+}
+
+/** How much this viewer wants to be sent at most; nothing where the server cannot send less. */
+function DataLimit({ client, source }: Pick<ViewPanelProps, "client" | "source">) {
+  const [limit, setLimit] = useState(keptLimit);
+  const [offered, setOffered] = useState(false);
+  useEffect(() => {
+    const stop = new AbortController();
+    client.api.sources(client.streamerId, { signal: stop.signal }).then(
+      (sources) => {
+        setOffered(sources.some((one) => one.name === source && canBeLess(one)));
+      },
+      // Nothing is offered of which it is not known whether it helps.
+      () => undefined,
+    );
+    return () => {
+      stop.abort();
+    };
+  }, [client, source]);
+  const choose = (wanted: Limit | null): void => {
+    if (wanted === limit) return;
+    setLimit(wanted);
+    keepLimit(wanted);
+    client.setMaxBitrate(wanted);
+    // Said when connecting.
+    client.disconnect();
+    client.connect().catch(() => undefined);
+  };
+  if (!offered) return null;
+  return (
+    <>
+      <div className="chips" role="group" aria-label={t("data-limit")}>
+        <Choice id="limit-none" name={t("data-automatic")} on={limit === null} use={() => { choose(null); }} />
+        {LIMITS.map((most) => (
+          <Choice
+            key={most}
+            id={`limit-${most}`}
+            name={t("data-at-most", { rate: bitrate(most * 1000) })}
+            on={limit === most}
+            use={() => { choose(most); }}
+          />
+        ))}
+      </div>
+      <p className="hint">{t("data-hint")}</p>
+    </>
   );
 }
 

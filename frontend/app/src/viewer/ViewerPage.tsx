@@ -21,15 +21,16 @@ import { useSettings } from "./useSettings";
 import { type Fitted, useFitting, useInputEvents, useMayList, usePanning } from "./useViewing";
 import "./viewer.css";
 
-const ClipboardPanel = onDemand(async () => (await import("./ClipboardPanel")).ClipboardPanel);
-const Downloads = onDemand(async () => (await import("./files/Downloads")).Downloads);
-const FilesPanel = onDemand(async () => (await import("./files/FilesPanel")).FilesPanel);
-const InviteDialog = onDemand(async () => (await import("./InviteDialog")).InviteDialog);
-const KeyRow = onDemand(async () => (await import("./KeyRow")).KeyRow);
-const KeysPanel = onDemand(async () => (await import("./KeysPanel")).KeysPanel);
-const SharePanel = onDemand(async () => (await import("./SharePanel")).SharePanel);
-const StatsPanel = onDemand(async () => (await import("./StatsPanel")).StatsPanel);
-const ViewPanel = onDemand(async () => (await import("./ViewPanel")).ViewPanel);
+const ClipboardPanel = onDemand("panels", async () => (await import("./ClipboardPanel")).ClipboardPanel);
+const Downloads = onDemand("panels", async () => (await import("./files/Downloads")).Downloads);
+const FilesPanel = onDemand("panels", async () => (await import("./files/FilesPanel")).FilesPanel);
+const InviteDialog = onDemand("panels", async () => (await import("./InviteDialog")).InviteDialog);
+const KeyRow = onDemand("panels", async () => (await import("./KeyRow")).KeyRow);
+const PeoplePanel = onDemand("room", async () => (await import("../room/PeoplePanel")).PeoplePanel);
+const KeysPanel = onDemand("panels", async () => (await import("./KeysPanel")).KeysPanel);
+const SharePanel = onDemand("panels", async () => (await import("./SharePanel")).SharePanel);
+const StatsPanel = onDemand("panels", async () => (await import("./StatsPanel")).StatsPanel);
+const ViewPanel = onDemand("panels", async () => (await import("./ViewPanel")).ViewPanel);
 
 /** One streamer, watched and steered. */
 export function ViewerPage({ model }: { readonly model: ViewerModel }) {
@@ -165,6 +166,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         status={text}
         why={why}
         watchers={session.watchers}
+        peopleShown={panel === "people"}
+        onPeople={() => {
+          setPanel(panel === "people" ? "none" : "people");
+        }}
         tools={tools}
         keyboardMode={settings.keyboardMode}
         onKeyboardMode={settings.setKeyboardMode}
@@ -184,9 +189,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {panel === "share" && <SharePanel client={client} />}
           {panel === "files" && files !== null && <FilesPanel client={client} files={files} />}
           {panel === "keys" && input !== null && <KeysPanel input={input} />}
-          {panel === "view" && input !== null && (
-            <ViewPanel input={input} scaling={settings.scaling} setScaling={settings.setScaling} />
+          {panel === "people" && (
+            <section className="panel people-panel" aria-label={t("people", { count: session.watchers.length })} data-testid="people-panel">
+              <PeoplePanel client={client} roles />
+            </section>
           )}
+          {panel === "view" && input !== null && <ViewPanel client={client} source={info?.source ?? null} input={input} settings={settings} hasSound={session.hasSound} />}
         </Suspense>
       </Toolbar>
       <Suspense>

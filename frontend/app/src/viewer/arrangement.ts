@@ -16,7 +16,7 @@ export type Arrangement = {
   readonly earlier: readonly number[];
   /** The main view goes where the keyboard of the session is. */
   readonly followFocus: boolean;
-  /** Why the main view has changed by itself; null when there is nothing to tell. */
+  /** What is told for a moment, such as why the main view has changed by itself; null when there is nothing to tell. */
   readonly notice: string | null;
 };
 
@@ -39,6 +39,7 @@ export type ArrangementEvent =
   | { readonly type: "focused"; readonly slot: number }
   /** `focused`: the slot whose window has the focus now. */
   | { readonly type: "follow"; readonly on: boolean; readonly focused: number | null }
+  | { readonly type: "told"; readonly notice: string }
   | { readonly type: "notice-read" };
 
 /** Before anything is known: slot 0, where most sessions show their main source. */
@@ -74,6 +75,8 @@ export function arrange(state: Arrangement, event: ArrangementEvent): Arrangemen
       const followed = { ...state, followFocus: event.on };
       return event.on && event.focused !== null ? view(followed, event.focused) : followed;
     }
+    case "told":
+      return { ...state, notice: event.notice };
     case "notice-read":
       return state.notice === null ? state : { ...state, notice: null };
   }

@@ -1,6 +1,7 @@
 /** The model of the viewer page: the client and its views, created before anything is rendered. */
 
 import { type Api, type ConnectionStats, type Latency, type NetworkPath, OrielClient } from "@oriel/client";
+import { keptLimit } from "./limit";
 import { Views } from "./views";
 
 export type ViewerStats = {
@@ -50,6 +51,7 @@ export function createViewer(
   iceTransportPolicy: RTCIceTransportPolicy,
 ): ViewerModel {
   const client = new OrielClient({ streamerId, baseUrl: root, token, iceTransportPolicy });
+  client.setMaxBitrate(keptLimit());
   const views = new Views(client);
   const stats = (): Promise<ViewerStats> => readStats(client, views);
   // How it went is the client's state, which the page shows.

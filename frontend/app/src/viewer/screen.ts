@@ -19,6 +19,7 @@ export class Screen {
   #still: HTMLCanvasElement | null = null;
   #hasPicture = false;
   #muted = true;
+  #volume = 1;
   #stopMeasuring: (() => void) | null = null;
 
   /** @param changed called when {@link video} or {@link hasPicture} has changed. */
@@ -63,6 +64,7 @@ export class Screen {
       this.#hasPicture = false;
     } else {
       video.muted = this.#muted;
+      video.volume = this.#volume;
       this.#showStream();
     }
     this.#changed();
@@ -77,6 +79,12 @@ export class Screen {
   setMuted(muted: boolean): void {
     this.#muted = muted;
     if (this.#video !== null) this.#video.muted = muted;
+  }
+
+  /** @param volume from 0 to 1. */
+  setVolume(volume: number): void {
+    this.#volume = volume;
+    if (this.#video !== null) this.#video.volume = volume;
   }
 
   #setHasPicture(has: boolean): void {

@@ -2,6 +2,7 @@
 
 import type { ClipboardCopy, OrielClient } from "@oriel/client";
 import { t } from "../i18n/words";
+import { withWords } from "./onDemand";
 import type { Tool } from "./Toolbar";
 import type { Microphone } from "./useMicrophone";
 import { type ScreenKeyboard, TOUCH_SCREEN } from "./usePhone";
@@ -12,7 +13,7 @@ import type { Fitted } from "./useViewing";
 import type { Views } from "./views";
 
 /** The panel that is open below the toolbar. */
-export type Panel = "none" | "clipboard" | "files" | "invite" | "keys" | "share" | "view";
+export type Panel = "none" | "clipboard" | "files" | "invite" | "keys" | "people" | "share" | "view";
 
 export type Toolbox = {
   readonly client: OrielClient;
@@ -60,6 +61,7 @@ export function toolsOf(box: Toolbox): readonly Tool[] {
     keys(box),
     clipboard(box),
     view(box),
+    screenshot(box),
     ...(box.hasFiles ? [files(box)] : []),
     fit(box),
     share(box),
@@ -278,6 +280,24 @@ function view({ session: { input }, panel, setPanel }: Toolbox): Tool {
     disabled: input === null,
     use: () => {
       setPanel(panel === "view" ? "none" : "view");
+    },
+  };
+}
+
+function screenshot({ client, views, session: { hasPicture }, setPanel }: Toolbox): Tool {
+  return {
+    id: "screenshot",
+    icon: "photo",
+    label: t("screenshot"),
+    disabled: !hasPicture,
+    use: () => {
+      const { main } = views;
+      if (main === null) return;
+      // It would cover what is told.
+      setPanel("none");
+      void withWords("panels", () => import("./screenshot")).then(async ({ saveScreenshot }) => {
+        views.tell(await saveScreenshot(client, main));
+      });
     },
   };
 }

@@ -2,12 +2,20 @@
 
 import type { InputController, KeyboardMode, TouchMode } from "@oriel/client";
 import { useEffect, useState } from "react";
-import type { Scaling } from "./ViewPanel";
+import { keep, kept } from "../ui/kept";
 import type { Views } from "./views";
+
+const VOLUME_KEY = "oriel.volume";
+
+/** How a picture is enlarged. */
+export type Scaling = "smooth" | "sharp";
 
 export type Settings = {
   readonly muted: boolean;
   readonly setMuted: (muted: boolean) => void;
+  /** From 0 to 1; this browser keeps it. */
+  readonly volume: number;
+  readonly setVolume: (volume: number) => void;
   readonly watchOnly: boolean;
   readonly setWatchOnly: (watchOnly: boolean) => void;
   readonly keyboardMode: KeyboardMode;
@@ -26,6 +34,7 @@ export type Settings = {
 /** @param takesTouch the main view takes touches as such; otherwise they stand for a mouse. */
 export function useSettings(views: Views, input: InputController | null, takesTouch: boolean): Settings {
   const [muted, setMuted] = useState(true);
+  const [volume, setVolume] = useState(() => volumeOf(kept(VOLUME_KEY)));
   const [watchOnly, setWatchOnly] = useState(false);
   const [keyboardMode, setKeyboardMode] = useState<KeyboardMode>("physical");
   const [touchMode, setTouchMode] = useState<TouchMode>("mouse");
@@ -36,11 +45,19 @@ export function useSettings(views: Views, input: InputController | null, takesTo
     views.setMuted(muted);
   }, [views, muted]);
   useEffect(() => {
+    views.setVolume(volume);
+  }, [views, volume]);
+  useEffect(() => {
     if (input !== null) apply(input, !watchOnly, keyboardMode, takesTouch ? touchMode : "mouse");
   }, [input, watchOnly, keyboardMode, touchMode, takesTouch]);
   return {
     muted,
     setMuted,
+    volume,
+    setVolume: (wanted) => {
+      setVolume(wanted);
+      keep(VOLUME_KEY, String(wanted));
+    },
     watchOnly,
     setWatchOnly,
     keyboardMode,
@@ -54,6 +71,12 @@ export function useSettings(views: Views, input: InputController | null, takesTo
     statsShown,
     setStatsShown,
   };
+}
+
+/** What was kept, if it is a volume; else all of it. Pure. */
+export function volumeOf(text: string | null): number {
+  const volume = text === null || text === "" ? 1 : Number(text);
+  return volume >= 0 && volume <= 1 ? volume : 1;
 }
 
 /** A separate function, as a hook may not assign to its arguments. */

@@ -6,9 +6,11 @@ import {
   copyToClipboard,
   type InputController,
   type OrielClient,
+  ProblemError,
   type StreamInfo,
 } from "@oriel/client";
 import { useEffect, useState } from "react";
+import { usePoll } from "../ui/usePoll";
 
 /** Events of the input, and the page's two reactions to them. */
 export function useInputEvents(
@@ -66,27 +68,29 @@ export function useInputEvents(
   return { locked, offered, fromSession, takeOffered };
 }
 
+/** A server that was not reached is asked again after this time. */
+const ASK_AGAIN_MS = 5_000;
+
 /**
- * Whether this viewer may see all sessions: a guest's token is for one. Without a token the list reports it.
+ * Whether this viewer may see all sessions: a guest's token is for one. Without a token the list reports it. Until it is known, no link is
+ * better than a broken one.
  * @param hasToken the viewer has come with one.
  */
 export function useMayList(api: Api, hasToken: boolean): boolean {
-  const [may, setMay] = useState(!hasToken);
-  useEffect(() => {
-    if (!hasToken) return undefined;
-    const stop = new AbortController();
-    api.streamers({ signal: stop.signal }).then(
-      () => {
+  const [may, setMay] = useState<boolean | null>(hasToken ? null : true);
+  usePoll(
+    async (signal) => {
+      try {
+        await api.streamers({ signal });
         setMay(true);
-      },
-      // Refused or unreachable: no link is better than a broken one.
-      () => undefined,
-    );
-    return () => {
-      stop.abort();
-    };
-  }, [api, hasToken]);
-  return may;
+      } catch (error) {
+        if (error instanceof ProblemError && (error.status === 401 || error.status === 403)) setMay(false);
+      }
+    },
+    ASK_AGAIN_MS,
+    may === null,
+  );
+  return may === true;
 }
 
 /** An enlarged picture is moved along with the mouse: at an edge of the window is the edge of the picture. */

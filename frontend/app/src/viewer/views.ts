@@ -26,6 +26,7 @@ export class Views {
   #input: InputController | null = null;
   #inputVideo: HTMLVideoElement | null = null;
   #muted = true;
+  #volume = 1;
   #notice: ReturnType<typeof setTimeout> | undefined;
 
   constructor(client: OrielClient) {
@@ -63,6 +64,7 @@ export class Views {
         this.#attachInput();
         this.#announce();
       });
+    screen.setVolume(this.#volume);
     this.#screens.set(slot, screen);
     return screen;
   }
@@ -91,10 +93,21 @@ export class Views {
     this.#handle({ type: "follow", on, focused });
   }
 
+  /** Shows a text for a moment. */
+  tell(notice: string): void {
+    this.#handle({ type: "told", notice });
+  }
+
   /** Sound of the main view; all others are silent. */
   setMuted(muted: boolean): void {
     this.#muted = muted;
     this.#applySound();
+  }
+
+  /** @param volume from 0 to 1. */
+  setVolume(volume: number): void {
+    this.#volume = volume;
+    for (const screen of this.#screens.values()) screen.setVolume(volume);
   }
 
   /** Watches whether a slot's place on the page can be seen, until the returned function is called. */

@@ -95,6 +95,11 @@ async function viewers(full: Server, empty: Server, at: At, look: Look): Promise
       await look(`viewer-${panel}`, page);
       await useTool(page, panel);
     }
+    await page.focus("[data-testid=watchers]");
+    await page.click("[data-testid=watchers]");
+    await page.waitForSelector("[data-testid=people-panel] [data-testid=person]");
+    await look("viewer-people", page);
+    await page.click("[data-testid=watchers]");
     await useTool(page, "invite");
     await page.waitForSelector("[data-testid=invite-dialog]");
     await look("viewer-invite", page);

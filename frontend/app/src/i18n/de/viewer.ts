@@ -45,7 +45,7 @@ export const viewer: Translation<typeof english> = {
   "status-reconnecting": "verbindet neu",
   "status-ended": "beendet",
   "status-reduced": "live, {allowed}",
-  "status-reduced-why": "Ihre Verbindung lässt {allowed} zu, deshalb zeigen die Bilder weniger Einzelheiten.",
+  "status-reduced-why": "Ihnen wird höchstens {allowed} gesendet, deshalb zeigen die Bilder weniger Einzelheiten.",
   "status-little": "live, langsam",
   "status-little-why": "Ihre Verbindung lässt wenig zu, deshalb zeigen die Bilder weniger Einzelheiten.",
 
@@ -97,7 +97,8 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "Die Verbindung zum Host ist schlecht",
 
   keys: "Tasten",
-  view: "Größe des Bildes",
+  view: "Bild und Ton",
+  screenshot: "Bildschirmfoto speichern",
   invite: "Einladen",
   "full-window": "Fenster füllen",
   "full-window-leave": "Volles Fenster verlassen",

@@ -43,7 +43,7 @@ export const viewer = {
   "status-reconnecting": "reconnecting",
   "status-ended": "ended",
   "status-reduced": "live, {allowed}",
-  "status-reduced-why": "Your connection allows {allowed}, so pictures have less detail.",
+  "status-reduced-why": "You are sent {allowed} at most, so pictures have less detail.",
   "status-little": "live, slow",
   "status-little-why": "Your connection allows little, so pictures have less detail.",
 
@@ -95,7 +95,8 @@ export const viewer = {
   "host-poor": "The connection to the host is poor",
 
   keys: "Keys",
-  view: "Size of the picture",
+  view: "Picture and sound",
+  screenshot: "Save a screenshot",
   invite: "Invite",
   "full-window": "Fill the window",
   "full-window-leave": "Leave the full window",

@@ -45,7 +45,7 @@ export const viewer: Translation<typeof english> = {
   "status-reconnecting": "reconectando",
   "status-ended": "terminado",
   "status-reduced": "en directo, {allowed}",
-  "status-reduced-why": "Su conexión permite {allowed}, así que las imágenes tienen menos detalle.",
+  "status-reduced-why": "Se le envían como máximo {allowed}, así que las imágenes tienen menos detalle.",
   "status-little": "en directo, lento",
   "status-little-why": "Su conexión permite poco, así que las imágenes tienen menos detalle.",
 
@@ -97,7 +97,8 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "La conexión con el host es mala",
 
   keys: "Teclas",
-  view: "Tamaño de la imagen",
+  view: "Imagen y sonido",
+  screenshot: "Guardar una captura",
   invite: "Invitar",
   "full-window": "Llenar la ventana",
   "full-window-leave": "Salir de la ventana completa",

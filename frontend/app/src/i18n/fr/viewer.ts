@@ -45,7 +45,7 @@ export const viewer: Translation<typeof english> = {
   "status-reconnecting": "reconnexion",
   "status-ended": "terminé",
   "status-reduced": "en direct, {allowed}",
-  "status-reduced-why": "Votre connexion permet {allowed} : les images sont moins détaillées.",
+  "status-reduced-why": "On vous envoie au plus {allowed} : les images sont moins détaillées.",
   "status-little": "en direct, lent",
   "status-little-why": "Votre connexion permet peu : les images sont moins détaillées.",
 
@@ -97,7 +97,8 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "La connexion à l’hôte est mauvaise",
 
   keys: "Touches",
-  view: "Taille de l’image",
+  view: "Image et son",
+  screenshot: "Enregistrer une capture",
   invite: "Inviter",
   "full-window": "Remplir la fenêtre",
   "full-window-leave": "Quitter la fenêtre entière",

@@ -45,7 +45,7 @@ export const viewer: Translation<typeof english> = {
   "status-reconnecting": "正在重新连接",
   "status-ended": "已结束",
   "status-reduced": "实时，{allowed}",
-  "status-reduced-why": "您的连接只允许 {allowed}，因此画面细节较少。",
+  "status-reduced-why": "最多只能发送给您 {allowed}，因此画面细节较少。",
   "status-little": "实时，较慢",
   "status-little-why": "您的连接带宽很低，因此画面细节较少。",
 
@@ -97,7 +97,8 @@ export const viewer: Translation<typeof english> = {
   "host-poor": "与主机的连接较差",
 
   keys: "按键",
-  view: "画面大小",
+  view: "画面和声音",
+  screenshot: "保存截图",
   invite: "邀请",
   "full-window": "填满窗口",
   "full-window-leave": "退出满窗",

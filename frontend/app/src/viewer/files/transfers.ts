@@ -6,6 +6,7 @@
  */
 
 import { type Api, type FileEntry, ProblemError } from "@oriel/client";
+import { save } from "../../ui/save";
 import type { Picked } from "./picked";
 
 /** At once: a browser has six connections to a server, and others need some. */
@@ -216,17 +217,4 @@ async function received(response: Response, total: number | null, progress: Prog
     done += part.value.length;
     progress(done, total);
   }
-}
-
-/** Has the browser save it, where it saves what is downloaded. */
-function save(content: Blob, name: string): void {
-  const url = URL.createObjectURL(content);
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  // The browser has begun to read it by then, and keeps what it reads.
-  setTimeout(() => {
-    URL.revokeObjectURL(url);
-  }, 60_000);
 }
