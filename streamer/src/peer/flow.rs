@@ -21,8 +21,14 @@ const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(500);
 const WINDOW: Duration = Duration::from_millis(500);
 /// Of what a full path carried, so much is used: the queue must become shorter.
 const USED: f64 = 0.8;
-/// In each window in time, a limited bitrate grows so much.
+/// In each window in time, a limited bitrate grows so much, to find out what the path carries.
 const GROWTH: f64 = 1.08;
+/// The same while it is below what the path has carried lately: it is the client that was busy for a moment, rather than a path that is full.
+const RETURN: f64 = 1.5;
+/// What the path has carried is good for half as much after this time.
+const PROVEN: Duration = Duration::from_secs(10);
+/// How much of it counts after each window in which something was late.
+const DOUBTED: f64 = 0.7;
 /// Bounds of a limited bitrate; one that would be higher is no limit.
 const LEAST_BPS: f64 = 100_000.0;
 const MOST_BPS: f64 = 40_000_000.0;
@@ -42,6 +48,8 @@ pub struct Flow {
     /// What had come when the window began.
     before: u64,
     limit_bps: Option<f64>,
+    /// What the path carries by what it has carried.
+    proven_bps: f64,
 }
 
 impl Flow {
@@ -57,6 +65,7 @@ impl Flow {
             window: now,
             before: 0,
             limit_bps: None,
+            proven_bps: 0.0,
         }
     }
 
@@ -112,11 +121,19 @@ impl Flow {
         let carried = (self.received - self.before) as f64 * 8.0 / elapsed.as_secs_f64();
         self.window = now;
         self.before = self.received;
+        let kept = 0.5f64.powf(elapsed.as_secs_f64() / PROVEN.as_secs_f64());
+        self.proven_bps = carried.max(self.proven_bps * kept);
         if std::mem::take(&mut self.was_late) {
+            // Again and again, and it is the path.
+            self.proven_bps = carried.max(self.proven_bps * DOUBTED);
             let less = (carried * USED).max(LEAST_BPS);
             self.limit_bps = Some(self.limit_bps.map_or(less, |limit| limit.min(less)));
         } else {
-            self.limit_bps = self.limit_bps.map(|limit| limit * GROWTH).filter(|limit| *limit < MOST_BPS);
+            let growth = |limit: f64| match limit < self.proven_bps * USED {
+                true => (limit * RETURN).min(self.proven_bps * USED),
+                false => limit * GROWTH,
+            };
+            self.limit_bps = self.limit_bps.map(growth).filter(|limit| *limit < MOST_BPS);
         }
     }
 }
@@ -195,5 +212,49 @@ mod tests {
         assert!(!flow.is_full(now + 510 * MS));
         flow.received(now + 1010 * MS, 400_001);
         assert!(flow.limit_bps().unwrap() > limit);
+    }
+
+    /// Sends `bps` for a time, in frames of a twenty-fifth of a second, acknowledged after `delay`. Returns what has been sent in all.
+    fn carry(flow: &mut Flow, from: Instant, sent: u64, bps: u64, frames: u32, delay: Duration) -> u64 {
+        let frame = bps / 8 / 25;
+        (0..frames).fold(sent, |sent, n| {
+            let at = from + n * 40 * MS;
+            flow.sent(at, frame as usize);
+            flow.is_full(at + delay);
+            flow.received(at + delay, sent + frame);
+            sent + frame
+        })
+    }
+
+    #[test]
+    fn a_client_that_was_busy_for_a_moment_soon_has_what_it_had() {
+        let start = Instant::now();
+        let mut flow = Flow::new(start);
+        let sent = carry(&mut flow, start, 0, 1_500_000, 75, 10 * MS);
+        assert_eq!(flow.limit_bps(), None);
+        // Nothing is acknowledged for a second, and then all of it.
+        let stall = start + 3000 * MS;
+        flow.sent(stall, 20_000);
+        assert!(flow.is_full(stall + 300 * MS));
+        flow.received(stall + 1000 * MS, sent + 20_000);
+        let limit = flow.limit_bps().unwrap();
+        assert!(limit < 500_000.0, "at first {limit}");
+        let sent = carry(&mut flow, stall + 1010 * MS, sent + 20_000, limit as u64, 75, 10 * MS);
+        let again = flow.limit_bps().unwrap();
+        assert!(again > 700_000.0, "{again} after three seconds");
+        // A path that has become narrow shows it again and again, and is not believed for long.
+        let narrow = stall + 5000 * MS;
+        let mut sent = sent;
+        for n in 0..4 {
+            flow.sent(narrow + n * 600 * MS, 20_000);
+            assert!(flow.is_full(narrow + (n * 600 + 500) * MS));
+            sent += 20_000;
+            flow.received(narrow + (n * 600 + 550) * MS, sent);
+        }
+        let limit = flow.limit_bps().unwrap();
+        carry(&mut flow, narrow + 2500 * MS, sent, limit as u64, 75, 10 * MS);
+        // 20 000 bytes in 600 ms are 267 kbit/s.
+        let found = flow.limit_bps().unwrap();
+        assert!(found < 300_000.0, "{limit}, then {found}");
     }
 }
