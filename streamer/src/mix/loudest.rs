@@ -126,7 +126,8 @@ mod tests {
             (10, &[0, 0, 3000, 0]),
             (200, &[0, 0, 0, 0]),
         ]);
-        assert_eq!(seen, [[3, 0, 1, 2], [3, 0, 1, 2], [3, 2, 0, 1], [3, 2, 0, 1]]);
+        // Who stops first goes behind the other, and before those who have said nothing.
+        assert_eq!(seen, [[3, 0, 1, 2], [3, 0, 1, 2], [3, 2, 0, 1], [2, 3, 0, 1]]);
     }
 
     #[test]

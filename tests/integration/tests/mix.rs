@@ -59,7 +59,7 @@ impl Seen {
         let mid = |stream| self.mids.get(&stream).map(String::as_str).unwrap_or_default();
         let mut heard: Vec<_> =
             streams.map(|stream| (mid(stream), self.ears.pitches(stream, &PITCHES))).collect();
-        heard.sort_by(|(a, _), (b, _)| a.cmp(b));
+        heard.sort_by_key(|(mid, _)| *mid);
         heard
     }
 

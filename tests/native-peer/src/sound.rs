@@ -1,6 +1,7 @@
 //! Sound that can be told apart: people who whistle, each at a pitch of its own, and what is heard of them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::f64::consts::TAU;
 use std::time::Duration;
 
@@ -74,11 +75,13 @@ impl Ears {
     /// It is no Opus.
     pub fn hear(&mut self, packet: &Unit) -> Result<(), Error> {
         let failed = |error: opus::Error| Error::Sound(error.to_string());
-        if !self.0.contains_key(&packet.ssrc) {
-            let decoder = opus::Decoder::new(RATE as u32, opus::Channels::Mono).map_err(failed)?;
-            self.0.insert(packet.ssrc, Heard { decoder, samples: Vec::new() });
-        }
-        let Some(Heard { decoder, samples }) = self.0.get_mut(&packet.ssrc) else { return Ok(()) };
+        let Heard { decoder, samples } = match self.0.entry(packet.ssrc) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let decoder = opus::Decoder::new(RATE as u32, opus::Channels::Mono).map_err(failed)?;
+                new.insert(Heard { decoder, samples: Vec::new() })
+            }
+        };
         let mut decoded = [0; LONGEST];
         let count = decoder.decode(&packet.data, &mut decoded, false).map_err(failed)?;
         samples.extend_from_slice(&decoded[..count]);
