@@ -500,17 +500,19 @@ fn the_command_line_places_sessions_and_drains_nodes() {
         let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
         (output.status.code(), said)
     };
-    let line = |listed: &str, of: &str| -> Vec<String> {
-        let line = listed.lines().find(|line| line.starts_with(of)).unwrap();
-        line.split_whitespace().map(str::to_owned).collect()
+    let line = |listed: &str, of: &str| -> Option<Vec<String>> {
+        let line = listed.lines().find(|line| line.starts_with(of))?;
+        Some(line.split_whitespace().map(str::to_owned).collect())
     };
     for (wish, id, node) in
         [("--node b", "one", "b"), ("--label gpu=yes", "two", "b"), ("--node a", "three", "a")]
     {
         let (status, said) = oriel(&format!("create {id} --preset test {wish} --wait"));
         assert_eq!(status, Some(0), "{said}");
-        let (_, listed) = oriel("ls");
-        assert!(line(&listed, id).contains(&node.to_owned()), "{listed}");
+        eventually("it is listed with its node", || {
+            let (_, listed) = oriel("ls");
+            line(&listed, id)?.contains(&node.to_owned()).then_some(())
+        });
     }
     assert_eq!(oriel("create four --preset test --label gpu=no").0, Some(1));
     let (status, said) = oriel("nodes drain b");
@@ -518,9 +520,9 @@ fn the_command_line_places_sessions_and_drains_nodes() {
     let drained = ["b", "draining", "2", "of", "64", "gpu=yes"].map(str::to_owned);
     let listed = eventually("the other node has heard of it", || {
         let (_, listed) = oriel("nodes ls");
-        (line(&listed, "b")[..6] == drained).then_some(listed)
+        (line(&listed, "b")?[..6] == drained).then_some(listed)
     });
-    assert_eq!(line(&listed, "a")[..4], ["a", "(this", "one)", "alive"].map(str::to_owned));
+    assert_eq!(line(&listed, "a").unwrap()[..4], ["a", "(this", "one)", "alive"].map(str::to_owned));
     assert_eq!(oriel("create four --preset test --node b").0, Some(1));
     assert_eq!(oriel("nodes undrain b").0, Some(0));
     eventually("it takes sessions again", || {

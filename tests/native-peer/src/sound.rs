@@ -100,10 +100,10 @@ impl Ears {
         self.0.clear();
     }
 
-    /// Which of these pitches, each a tenth of it at least, are in the last half second of a stream; none before there is so much.
+    /// Which of these pitches, each a fiftieth of it at least (a quiet one beside some that are loud), are in the last half second of a stream; none before there is so much.
     pub fn pitches(&self, stream: u32, of: &[f64]) -> Vec<f64> {
         let samples = self.0.get(&stream).map(|heard| &heard.samples[..]).unwrap_or_default();
-        let is_heard = |hz: &f64| samples.len() >= HEARD && share(samples, *hz) > 0.1;
+        let is_heard = |hz: &f64| samples.len() >= HEARD && share(samples, *hz) > 0.02;
         of.iter().copied().filter(is_heard).collect()
     }
 }
