@@ -156,7 +156,8 @@ fn every_query_of_the_dashboard_is_about_metrics_that_there_are() {
 fn every_alert_rule_is_about_metrics_that_there_are() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts.yaml");
     let rules = std::fs::read_to_string(path).unwrap();
-    let text = busy().text(vec![streamer("desk")], false, Some(View { is_connected: true, nodes: Vec::new() }));
+    let text =
+        busy().text(vec![streamer("desk")], false, Some(View { is_connected: true, nodes: Vec::new() }));
     let there = names(&text);
     let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     let asked: BTreeSet<_> = rules.split(word).filter(|word| word.starts_with("oriel_")).collect();
