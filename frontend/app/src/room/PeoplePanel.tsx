@@ -49,8 +49,8 @@ function Person({ client, participant, roles, moderates }: PersonProps) {
   return (
     <li data-testid="person" data-name={name} data-speaking={speaking}>
       <span className="person-name">
-        {own ? t("name-you", { name }) : name}{" "}
-        {facts !== "" && <span className="quiet-text">{facts}</span>}
+        {own ? t("name-you", { name }) : name}
+        {facts !== "" && <span className="quiet-text">{` ${facts}`}</span>}
       </span>
       {speaking && <Mark icon="sound" text={t("tile-speaking")} />}
       {handRaised && <Mark icon="hand" text={t("hand-raised")} />}
