@@ -26,7 +26,7 @@ pub struct Ear {
 }
 
 impl Ear {
-    /// Of the feed that `demand` belongs to, and what is to listen to that; otherwise as [`line`].
+    /// Of the feed that `demand` belongs to, and what is to listen to that; otherwise as [`line()`].
     pub fn new(demand: Arc<Demand>, room: usize, woken: impl Fn() + Send + 'static) -> (Self, Listener) {
         let (listener, units) = line(room, woken);
         demand.add_watcher();

@@ -8,7 +8,7 @@
 //!
 //! A mix is a feed like any other, which shards send to the peers that take it. The session decides which mixes there are and of
 //! what ([`Plan`]); the thread lives while there are any, sleeps while all is silent, and touches nothing but feeds. What it
-//! decides is in [`mixer`], [`input`] and [`loudest`], which are pure.
+//! decides is in `mixer`, `input` and `loudest`, which are pure.
 
 mod input;
 mod loudest;
