@@ -63,7 +63,7 @@ pub enum Error {
         "NATS has no JetStream, or none for this account: enable it (nats-server -js, or jetstream {{}} in its configuration): {0}"
     )]
     NoJetStream(String),
-    /// It is older than [`OLDEST`].
+    /// It is older than 2.9.
     #[error("NATS has the version {0}; at least {OLDEST} is needed")]
     TooOld(String),
     /// It takes no messages that are as long as a record can be.
