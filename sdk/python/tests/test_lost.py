@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
 import pytest
+from waiting import until
 
 import oriel
 from oriel.models import CreatedEvent
-from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

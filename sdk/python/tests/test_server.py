@@ -10,10 +10,10 @@ import zipfile
 from typing import TYPE_CHECKING, TypedDict
 
 import pytest
+from waiting import until
 
 import oriel
 from oriel.models import ClipboardChangedEvent, CreatedEvent, DeletedEvent
-from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
