@@ -108,7 +108,9 @@ fn a_peer_whose_network_stops_costs_the_other_nothing_and_comes_back() {
             let ticks = pictures[29].rtp_time.wrapping_sub(pictures[0].rtp_time);
             29.0 * 90_000.0 / f64::from(ticks)
         };
-        (0..5).map(|_| of_a_second(&frames(near, 30))).fold(0.0, f64::max)
+        let best = (0..5).map(|_| of_a_second(&frames(near, 30))).fold(0.0, f64::max);
+        // After a pause it may be more than the source makes.
+        best.min(30.0)
     };
     let usual = rate(&mut near);
     drain(&mut far);
