@@ -157,7 +157,7 @@ impl Peer {
             return;
         }
         state.video.forget_sent();
-        if self.connection.is_answered() || self.is_on_wire() {
+        if self.is_agreed() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -168,7 +168,7 @@ impl Peer {
         let n = usize::from(slot);
         let Some(state) = self.slots.get_mut(n) else { return false };
         state.paused = paused;
-        if self.connection.is_answered() || self.is_on_wire() {
+        if self.is_agreed() {
             self.update_watch(now, n, cx);
             self.start_slot(now, n, cx);
         }
@@ -185,21 +185,29 @@ impl Peer {
                 cx.feeds.unwatch(audio);
             }
         }
-        if self.connection.is_answered() || self.is_on_wire() {
+        if self.is_agreed() {
             self.update_mix(cx);
         }
+    }
+
+    /// It is known which slots the peer takes: it has answered, or takes all by its media socket.
+    fn is_agreed(&self) -> bool {
+        self.connection.is_answered() || self.is_on_wire()
+    }
+
+    /// Whether a slot's media can come to the peer now.
+    fn reaches(&self, n: usize) -> bool {
+        self.is_on_wire() || (!self.is_lost() && self.offers.has(n as SlotIndex))
     }
 
     /// Counts slot 0 as a listener of the mix exactly while it is sent there: unless every slot is paused.
     fn update_mix(&mut self, cx: &mut Context) {
         let Sound::Mixed(feed) = self.sound else { return };
-        let on_wire = self.is_on_wire();
-        let reachable = on_wire || !self.is_lost();
-        let agreed = on_wire || self.offers.has(0);
+        let reachable = self.reaches(0);
         let up = self.is_up();
         let paused = self.slots.iter().all(|slot| slot.paused);
         let Some(slot) = self.slots.first_mut() else { return };
-        let wanted = feed.filter(|_| agreed && !paused && reachable);
+        let wanted = feed.filter(|_| reachable && !paused);
         if slot.mix != wanted {
             slot.forget_mix(&mut cx.feeds);
             slot.mix = wanted;
@@ -213,11 +221,9 @@ impl Peer {
     /// Counts a slot as a watcher of its feeds exactly while it wants their media.
     pub(super) fn update_watch(&mut self, now: Instant, n: usize, cx: &mut Context) {
         self.update_mix(cx);
-        let on_wire = self.is_on_wire();
-        let reachable = on_wire || !self.is_lost();
+        let reachable = self.reaches(n);
         let slot = &mut self.slots[n];
-        let agreed = on_wire || self.offers.has(n as SlotIndex);
-        let wanted = slot.binding.filter(|_| agreed && !slot.paused && reachable);
+        let wanted = slot.binding.filter(|_| reachable && !slot.paused);
         // One of its two layers is as good as the other here.
         if slot.watched.map(|watched| Binding { video: slot.first_layer(watched), ..watched }) == wanted {
             return;
