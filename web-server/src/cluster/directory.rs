@@ -213,7 +213,7 @@ impl Directory {
     }
 
     /// Somebody else has written the record of an id, or it cannot be written.
-    pub fn is_settled(&mut self, id: &StreamerId) {
+    pub fn settle(&mut self, id: &StreamerId) {
         self.missing.remove(id);
     }
 
@@ -585,7 +585,7 @@ mod tests {
         assert_eq!(orphans(&mut directory, late), ["given", "lost"]);
         directory.put(id("given"), told("b", Some("a")));
         assert_eq!(orphans(&mut directory, late), ["lost"]);
-        directory.is_settled(&id("lost"));
+        directory.settle(&id("lost"));
         // What a node that was alive then has not written has ended.
         assert!(orphans(&mut directory, late + LEASE * 2).is_empty());
     }

@@ -308,7 +308,7 @@ impl Session<'_> {
         for (id, record) in orphans {
             tracing::warn!(%id, node = record.node, "NATS has lost the record of a streamer that its node cannot write: it is written anew");
             if !put_streamer(self.cluster, &self.nats, &id, record, None).await? {
-                lock(&self.cluster.0.directory).is_settled(&id);
+                lock(&self.cluster.0.directory).settle(&id);
             }
         }
         self.agree().await
