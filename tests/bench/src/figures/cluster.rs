@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use common::api::{Streamer, StreamerList};
+use harness::nats::together;
 use harness::{Nats, Server, eventually, eventually_within};
 use serde_json::{Value, json};
 
@@ -29,17 +30,6 @@ fn body(id: &str, node: &str) -> Value {
 fn node_of(server: &Server, id: &str) -> Option<String> {
     let list: StreamerList = server.get("/api/streamers").json();
     list.streamers.into_iter().find(|streamer| streamer.id.to_string() == id)?.node
-}
-
-fn together(servers: &[&Server]) {
-    for server in servers {
-        eventually("all nodes are alive", || {
-            let nodes: common::cluster::NodeList =
-                Some(server.get("/api/nodes")).filter(|a| a.status == 200)?.json();
-            let alive = nodes.nodes.iter().filter(|node| node.state == common::cluster::NodeState::Alive);
-            (alive.count() == servers.len()).then_some(())
-        });
-    }
 }
 
 fn ms(since: Instant) -> f64 {
