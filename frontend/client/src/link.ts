@@ -175,10 +175,9 @@ export class Link extends Emitter<LinkEvents> {
   open(resume: boolean): void {
     this.#closeSocket(false);
     const resumed = resume && (this.#peer !== null || this.#onWire) ? this.#resumeToken : null;
-    const { streamerId, role, rights } = this.#options;
+    const { streamerId, role, rights, audio } = this.#options;
     const displayName = this.#options.displayName();
     const maxBitrateKbps = this.#options.maxBitrateKbps();
-    const { audio } = this.#options;
     const token = readToken(this.#options.token);
     mark("opening");
     const socket = new SignalingSocket(peerSocketUrl(tried(this.#fronts), streamerId), {

@@ -1,12 +1,13 @@
-import { type Api, ProblemError } from "@oriel/client";
+import type { Api, ProblemError } from "@oriel/client";
 import { CameraGrid } from "@oriel/react";
 import { useEffect, useState } from "react";
 import { arrangedGrid, type GridWish } from "../location";
 import { Icon } from "../ui/Icon";
-import { isLocked, Locked } from "../ui/Locked";
+import { Locked } from "../ui/Locked";
 import { camerasOf } from "./cameras";
 import "./grid.css";
 import { messageOf } from "../ui/problem";
+import { isRefused } from "../ui/refused";
 import { t } from "../i18n/words";
 import { LanguageChoice } from "../ui/LanguageChoice";
 
@@ -98,7 +99,7 @@ async function listStreams(api: Api, signal: AbortSignal): Promise<Listing> {
     const left = Math.max(0, names.length - most);
     return { kind: "loaded", streams: names.slice(0, most), streamer, left };
   } catch (error) {
-    if (error instanceof ProblemError && isLocked(error)) return { kind: "locked", error };
+    if (isRefused(error)) return { kind: "locked", error };
     return { kind: "failed", why: messageOf(error) };
   }
 }

@@ -16,11 +16,6 @@ type LockedProps = {
   readonly opens?: "s" | "r";
 };
 
-/** Whether the server refuses this viewer, so that {@link Locked} is shown. */
-export function isLocked({ status }: ProblemError): boolean {
-  return status === 401 || status === 403;
-}
-
 /** Replaces a page that the server does not show to this viewer, and explains what to do. */
 export function Locked({ error, token, root, what, opens = "s" }: LockedProps) {
   if (error.status === 401 || token === null) return <Stranger error={error} token={token} what={what} />;

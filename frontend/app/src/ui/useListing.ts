@@ -1,7 +1,7 @@
-import { ProblemError } from "@oriel/client";
+import type { ProblemError } from "@oriel/client";
 import { startTransition, useCallback, useEffect, useRef, useState } from "react";
-import { isLocked } from "./Locked";
 import { messageOf } from "./problem";
+import { isRefused } from "./refused";
 import { usePoll } from "./usePoll";
 
 const POLL_MS = 2_000;
@@ -56,7 +56,7 @@ export function useListing<Item>(fetch: Fetch<Item>): Listed<Item> {
       });
     } catch (error) {
       if (signal?.aborted === true) return;
-      if (error instanceof ProblemError && isLocked(error)) {
+      if (isRefused(error)) {
         setListing({ kind: "locked", error });
         return;
       }
@@ -65,11 +65,10 @@ export function useListing<Item>(fetch: Fetch<Item>): Listed<Item> {
     }
   }, []);
   usePoll(refresh, POLL_MS, listing.kind !== "locked");
-  const refreshNow = useCallback(() => refresh(), [refresh]);
   return {
     listing,
     items: listing.kind === "loaded" ? listing.items : NOTHING,
     stale: listing.kind === "loaded" ? listing.stale : null,
-    refresh: refreshNow,
+    refresh,
   };
 }

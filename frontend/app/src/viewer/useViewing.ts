@@ -6,10 +6,10 @@ import {
   copyToClipboard,
   type InputController,
   type OrielClient,
-  ProblemError,
   type StreamInfo,
 } from "@oriel/client";
 import { useEffect, useState } from "react";
+import { isRefused } from "../ui/refused";
 import { usePoll } from "../ui/usePoll";
 
 /** Events of the input, and the page's two reactions to them. */
@@ -84,7 +84,7 @@ export function useMayList(api: Api, hasToken: boolean): boolean {
         await api.streamers({ signal });
         setMay(true);
       } catch (error) {
-        if (error instanceof ProblemError && (error.status === 401 || error.status === 403)) setMay(false);
+        if (isRefused(error)) setMay(false);
       }
     },
     ASK_AGAIN_MS,
