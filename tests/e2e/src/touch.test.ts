@@ -29,7 +29,9 @@ before(async () => {
   fingers = await Fingers.on(page);
 });
 
-beforeEach(() => {
+beforeEach(async () => {
+  // What a failed test has left down is none of the next one's.
+  await fingers.rest();
   start = desktop.events().length;
 });
 
@@ -77,11 +79,16 @@ async function zoom(): Promise<number> {
 /** Does a gesture that the page takes for one only if it is quick; what an earlier try did is forgotten. */
 async function gesture(step: () => Promise<unknown>): Promise<void> {
   await swiftly(page, step, async () => {
-    await fingers.up();
+    await fingers.rest();
     await until("nothing is pressed", () => !buttons().endsWith("+"));
     await desktop.fence(page, "6");
     start = desktop.events().length;
   });
+}
+
+/** A tap, which is none if the finger is lifted late. */
+async function tap(at: Place): Promise<void> {
+  await gesture(() => fingers.tap(at));
 }
 
 /** Moves two fingers apart by a factor around a point. */
@@ -96,7 +103,7 @@ async function pinch(at: Place, from: number, to: number): Promise<void> {
 }
 
 test("a tap clicks the pixel under it", async () => {
-  await fingers.tap(await onPage(page, 200, 100));
+  await tap(await onPage(page, 200, 100));
   await desktop.reaches("a click", buttons, "1+1-");
   near(presses()[0], 200, 100);
 });
@@ -112,7 +119,7 @@ test("a long press clicks with the right button, once", async () => {
 
 test("a tap with two fingers clicks with the right button", async () => {
   const at = await onPage(page, 320, 180);
-  await Promise.all([fingers.down({ x: at.x - 30, y: at.y }, { x: at.x + 30, y: at.y }), fingers.up()]);
+  await gesture(() => Promise.all([fingers.down({ x: at.x - 30, y: at.y }, { x: at.x + 30, y: at.y }), fingers.up()]));
   await desktop.reaches("a right click", buttons, "3+3-");
   near(presses()[0], 320, 180);
 });
@@ -206,7 +213,7 @@ test("a pinch enlarges the view, sends nothing, and taps hit their pixel in it",
   await desktop.fence(page, "3");
   assert.deepEqual(fresh().filter(({ type }) => type !== "key"), [], "nothing of it went to the session");
   // The pixel under the fingers stays where it was, whatever the scale.
-  await fingers.tap(at);
+  await tap(at);
   await desktop.reaches("a click", buttons, "1+1-");
   near(presses()[0], 400, 180);
 
@@ -217,7 +224,7 @@ test("a pinch enlarges the view, sends nothing, and taps hit their pixel in it",
   await fingers.up();
   await desktop.fence(page, "4");
   start = desktop.events().length;
-  await fingers.tap(at);
+  await tap(at);
   await desktop.reaches("a click", buttons, "1+1-");
   const perPixel = (PHONE.width / 640) * scale;
   near(presses()[0], 400 - 60 / perPixel, 180, 4);
@@ -235,7 +242,7 @@ test("a pinch enlarges the view, sends nothing, and taps hit their pixel in it",
 test("a tap opens no keyboard, the button does, and what it writes is typed with its corrections", async () => {
   const mode = (): Promise<string> =>
     page.evaluate(() => document.querySelector<HTMLTextAreaElement>("[data-testid=keyboard]")?.inputMode ?? "");
-  await fingers.tap(await onPage(page, 320, 180));
+  await tap(await onPage(page, 320, 180));
   await desktop.reaches("a click", buttons, "1+1-");
   assert.equal(await mode(), "none");
   await page.focus("[data-testid=tool-screen-keyboard]");

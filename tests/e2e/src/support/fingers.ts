@@ -10,6 +10,7 @@ const APART_MS = 8;
 export class Fingers {
   readonly #session: CDPSession;
   #last = 0;
+  #touching = false;
 
   private constructor(session: CDPSession) {
     this.#session = session;
@@ -38,12 +39,18 @@ export class Fingers {
     await this.#send("touchCancel", []);
   }
 
+  /** Those that are down are lifted, if any are. */
+  async rest(): Promise<void> {
+    if (this.#touching) await this.up();
+  }
+
   async tap(place: Place): Promise<void> {
     // Both are on their way at once: a busy machine makes no long press of it.
     await Promise.all([this.down(place), this.up()]);
   }
 
   async #send(type: "touchStart" | "touchMove" | "touchEnd" | "touchCancel", places: readonly Place[]): Promise<void> {
+    this.#touching = places.length > 0;
     const touchPoints = places.map(({ x, y }, id) => ({ x, y, id }));
     // When the browser gets to it is not when the finger moved: a page on a busy machine sees the gesture as it was meant.
     this.#last = Math.max(Date.now(), this.#last + APART_MS);

@@ -1,4 +1,7 @@
-/** Whether the machine stood still: a timer that should tick all the time, in pages and here, did not. */
+/**
+ * Whether the machine stood still: a timer that should tick all the time, in pages and here, did not; or a page was given input
+ * late, as the browser's own process did.
+ */
 
 import type { Page } from "playwright-core";
 
@@ -13,7 +16,7 @@ const ROUNDS = 10;
 /** A time without a tick, ms since 1970. */
 export type Stall = { from: number; to: number };
 
-type Ticking = { last: number; stalls: Stall[]; timer: ReturnType<typeof setInterval> };
+type Ticking = { last: number; stalls: Stall[]; timer: ReturnType<typeof setInterval>; end: () => void };
 
 declare global {
   interface Window {
@@ -24,18 +27,32 @@ declare global {
 /** Runs in a page as well as here, so it uses nothing but what is inside of it. */
 function tick([everyMs, lateMs]: [number, number]): Ticking {
   const clock = (): number => performance.timeOrigin + performance.now();
+  const stalls: Stall[] = [];
+  const listening = new AbortController();
   const ticking: Ticking = {
     last: clock(),
-    stalls: [],
+    stalls,
     timer: setInterval(() => {
       const now = clock();
-      if (now - ticking.last > lateMs) ticking.stalls.push({ from: ticking.last, to: now });
+      if (now - ticking.last > lateMs) stalls.push({ from: ticking.last, to: now });
       ticking.last = now;
     }, everyMs),
+    end: () => {
+      clearInterval(ticking.timer);
+      listening.abort();
+    },
   };
   if (typeof window !== "undefined") {
-    clearInterval(window.ticking?.timer);
+    window.ticking?.end();
     window.ticking = ticking;
+    // A page's timers go on while the process that hands it the input stands still.
+    for (const type of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) {
+      const late = (event: Event): void => {
+        const from = performance.timeOrigin + event.timeStamp;
+        if (clock() - from > lateMs) stalls.push({ from, to: clock() });
+      };
+      window.addEventListener(type, late, { capture: true, passive: true, signal: listening.signal });
+    }
   }
   return ticking;
 }
@@ -73,7 +90,7 @@ export class Stalls {
   }
 
   end(): void {
-    clearInterval(this.#here.timer);
+    this.#here.end();
   }
 }
 
