@@ -1,5 +1,6 @@
 //! Pictures for `GET /snapshot`: scaled down, as PNG or JPEG, by one thread that gives way to all others.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use common::api::SnapshotFormat;
@@ -24,12 +25,32 @@ pub struct Form {
     pub width: Option<u32>,
 }
 
-/// A file, and the size of the picture in it.
-pub type Encoded = Result<(Vec<u8>, Size), Error>;
+/// A form of a picture, and which version of it everybody has who wants it: that one need not be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is made into.
+    pub form: Form,
+    /// `None`: somebody has none, or they have different ones.
+    pub known: Option<u64>,
+}
+
+/// What was made of a picture.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Pictures of one form that look alike have the same.
+    pub version: u64,
+    /// Size of the picture in the file.
+    pub size: Size,
+    /// `None`: everybody has it.
+    pub file: Option<Vec<u8>>,
+}
+
+/// What was made, or why not.
+pub type Encoded = Result<Made, Error>;
 
 struct Job {
     picture: Picture,
-    forms: Vec<Form>,
+    wanted: Vec<Wanted>,
     answer: oneshot::Sender<Vec<Encoded>>,
 }
 
@@ -49,9 +70,9 @@ impl Encoder {
     }
 
     /// Encodes a picture in each of these forms. The answer is closed without one when too many wait.
-    pub fn encode(&self, picture: Picture, forms: Vec<Form>) -> oneshot::Receiver<Vec<Encoded>> {
+    pub fn encode(&self, picture: Picture, wanted: Vec<Wanted>) -> oneshot::Receiver<Vec<Encoded>> {
         let (answer, encoded) = oneshot::channel();
-        let _ = self.0.try_send(Job { picture, forms, answer });
+        let _ = self.0.try_send(Job { picture, wanted, answer });
         encoded
     }
 }
@@ -61,8 +82,8 @@ fn work(jobs: &Receiver<Job>) {
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "snapshots are made at the priority of everything else");
     }
-    for Job { picture, forms, answer } in jobs {
-        let _ = answer.send(forms.iter().map(|form| encode(&picture, *form)).collect());
+    for Job { picture, wanted, answer } in jobs {
+        let _ = answer.send(wanted.iter().map(|wanted| encode(&picture, *wanted)).collect());
     }
 }
 
@@ -77,9 +98,13 @@ pub enum Error {
     Jpeg(#[from] jpeg_encoder::EncodingError),
 }
 
-fn encode(picture: &Picture, Form { format, width }: Form) -> Encoded {
+fn encode(picture: &Picture, Wanted { form: Form { format, width }, known }: Wanted) -> Encoded {
     let size = scaled(picture.size, width);
     let rgb = rgb(picture, size);
+    let version = version(size, &rgb);
+    if known == Some(version) {
+        return Ok(Made { version, size, file: None });
+    }
     let mut file = Vec::new();
     match format {
         SnapshotFormat::Png => {
@@ -95,7 +120,14 @@ fn encode(picture: &Picture, Form { format, width }: Form) -> Encoded {
             encoder.encode(&rgb, size.width as u16, size.height as u16, jpeg_encoder::ColorType::Rgb)?;
         }
     }
-    Ok((file, size))
+    Ok(Made { version, size, file: Some(file) })
+}
+
+/// By all pixels: hashing them costs a small part of what encoding does.
+fn version(size: Size, rgb: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (size.width, size.height, rgb).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn scaled(size: Size, width: Option<u32>) -> Size {
@@ -152,7 +184,8 @@ mod tests {
     }
 
     fn encode(format: SnapshotFormat, width: Option<u32>) -> (Vec<u8>, Size) {
-        super::encode(&picture(), Form { format, width }).unwrap()
+        let made = super::encode(&picture(), Wanted { form: Form { format, width }, known: None }).unwrap();
+        (made.file.unwrap(), made.size)
     }
 
     fn decode(file: &[u8]) -> (u32, u32, Vec<u8>) {
@@ -168,6 +201,25 @@ mod tests {
         let (width, height, pixels) = decode(&file);
         assert_eq!((size.width, size.height, width, height), (64, 32, 64, 32));
         assert_eq!((&pixels[..3], &pixels[pixels.len() - 3..]), (&[0, 0, 255][..], &[255, 0, 0][..]));
+    }
+
+    #[test]
+    fn what_looks_the_same_is_not_made_again() {
+        let make = |picture: &Picture, width, known| {
+            let form = Form { format: SnapshotFormat::Png, width };
+            super::encode(picture, Wanted { form, known }).unwrap()
+        };
+        let first = make(&picture(), None, None);
+        let again = make(&picture(), None, Some(first.version));
+        assert_eq!((again.version, again.file.is_none(), again.size.width), (first.version, true, 64));
+        let mut unseen = picture();
+        unseen.pixels[3] = 77;
+        assert!(make(&unseen, None, Some(first.version)).file.is_none(), "the fourth byte means nothing");
+        let mut other = picture();
+        other.pixels[0] = 0;
+        let changed = make(&other, None, Some(first.version));
+        assert!(changed.file.is_some() && changed.version != first.version);
+        assert_ne!(make(&picture(), Some(16), None).version, first.version, "of another size");
     }
 
     #[test]

@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_as_what_it_is_and_as_nothing_else() {
-        let picture = Picture { image: vec![7; 3], width: 2, height: 5 };
+        let picture = Picture { image: vec![7; 3], version: Some(9), width: 2, height: 5 };
         let payload = Payload::of(&picture).unwrap();
         let message = StreamerIpcMessage::Reply { request: RequestId(1), result: Ok(payload) };
         let mut decoder = Decoder::default();
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_longest_reply_fits_a_frame_and_a_longer_one_is_refused() {
-        let picture = |len| Picture { image: vec![7; len], width: u32::MAX, height: u32::MAX };
+        let picture = |len| Picture { image: vec![7; len], version: None, width: u32::MAX, height: u32::MAX };
         let around = Payload::of(&picture(MAX_PAYLOAD / 2)).unwrap().0.len() - MAX_PAYLOAD / 2;
         let longest = Payload::of(&picture(MAX_PAYLOAD - around)).unwrap();
         let message = StreamerIpcMessage::Reply { request: RequestId(u64::MAX), result: Ok(longest) };

@@ -102,14 +102,20 @@ pub struct TakeSnapshot {
     pub format: SnapshotFormat,
     /// Scaled down to this width, pixels.
     pub width: Option<u32>,
+    /// It is not made if the picture still has this version.
+    #[serde(default)]
+    pub unless: Option<u64>,
 }
 
 /// A snapshot as a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
-    /// The encoded picture.
+    /// The encoded picture; empty when it still has the version that was asked for.
     #[serde(with = "blob")]
     pub image: Vec<u8>,
+    /// What pictures of this form that look alike have in common; absent from a streamer that knows of none.
+    #[serde(default)]
+    pub version: Option<u64>,
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.

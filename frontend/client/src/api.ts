@@ -134,6 +134,9 @@ export type SnapshotOptions = {
   readonly width?: number;
 };
 
+/** A picture, and what those of the same options that look the same have in common; null from a server that does not say it. */
+export type TaggedSnapshot = { readonly picture: Blob; readonly etag: string | null };
+
 export type ListFilesOptions = CallOptions & {
   /** `next` of the page before. */
   readonly after?: string;
@@ -318,10 +321,31 @@ export class Api {
 
   /** A picture of what a streamer shows now. */
   async snapshot(id: string, snapshot: SnapshotOptions = {}, options: CallOptions = {}): Promise<Blob> {
+    return (await this.#snapshot(id, snapshot, options)).blob();
+  }
+
+  /**
+   * The same, unless it looks as the one with this `etag`: then null, and nothing was encoded or sent. Null as `etag`: none is known.
+   */
+  async newSnapshot(
+    id: string,
+    etag: string | null,
+    snapshot: SnapshotOptions = {},
+    options: CallOptions = {},
+  ): Promise<TaggedSnapshot | null> {
+    const response = await this.#snapshot(id, snapshot, options, etag === null ? {} : { "if-none-match": etag });
+    return response.status === 304 ? null : { picture: await response.blob(), etag: response.headers.get("etag") };
+  }
+
+  #snapshot(
+    id: string,
+    snapshot: SnapshotOptions,
+    options: CallOptions,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(snapshot)) query.set(name, String(value));
-    const response = await this.#fetch("GET", `${streamerPath(id)}/snapshot?${query}`, undefined, options);
-    return response.blob();
+    return this.#fetch("GET", `${streamerPath(id)}/snapshot?${query}`, undefined, options, headers);
   }
 
   /** What a streamer's clipboard offers, and its texts. */
@@ -525,7 +549,7 @@ export class Api {
       headers.set("content-type", "application/json");
     }
     const response = await fetch(new URL(path, this.#base()), init);
-    if (!response.ok) throw new ProblemError(await readProblem(response));
+    if (!response.ok && response.status !== 304) throw new ProblemError(await readProblem(response));
     return response;
   }
 }

@@ -24,6 +24,7 @@ export {
   type SizeRequest,
   type SlotRequest,
   type SnapshotOptions,
+  type TaggedSnapshot,
   type SourceRequest,
   type TokenRequest,
   type TokenSource,

@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::Senders;
 use crate::input::{self, CommandError};
 use crate::link::{Finished, ReplyTo};
-use crate::media::{self, Size};
+use crate::media;
 use crate::session::effects::{Outcome, Work};
-use crate::session::snapshots::{Batch, INTERVAL};
-use crate::snapshot;
+use crate::session::snapshots::{Batch, INTERVAL, Waiting, known};
+use crate::snapshot::{self, Made};
 use crate::source::{self, Clipboard, Windows};
 
 /// For what an X server does at once, unless it does not answer at all.
@@ -118,26 +118,32 @@ fn take_snapshots(
 ) {
     let next = tokio::time::Instant::now() + INTERVAL;
     tokio::spawn(async move {
-        let forms = batch.iter().map(|(form, _)| *form).collect();
+        let wanted =
+            batch.iter().map(|(form, all)| snapshot::Wanted { form: *form, known: known(all) }).collect();
         let encoded = match tokio::time::timeout(PICTURE_PATIENCE, picture).await {
             Ok(Ok(picture)) => {
-                encoder.encode(picture, forms).await.map_err(|_| "too many snapshots are made already")
+                encoder.encode(picture, wanted).await.map_err(|_| "too many snapshots are made already")
             }
             Ok(Err(_)) => Err("the source gave no picture"),
             Err(_) => Err("the source has given no picture in time"),
         };
         let mut encoded = encoded.map(Vec::into_iter);
         for (_, all) in batch {
-            let reply = match &mut encoded {
+            let made = match &mut encoded {
                 Err(reason) => Err(failed(Code::SnapshotFailed, reason)),
                 Ok(encoded) => match encoded.next() {
-                    Some(Ok((image, Size { width, height }))) => Ok(Picture { image, width, height }),
-                    Some(Err(error)) => Err(failed(Code::SnapshotFailed, error)),
+                    Some(made) => made.map_err(|error| failed(Code::SnapshotFailed, error)),
                     None => Err(failed(Code::SnapshotFailed, "it was not made")),
                 },
             };
-            for to in all {
-                let _ = senders.finished.send(Finished::new(to, reply.clone())).await;
+            for Waiting { to, unless, .. } in all {
+                let reply = made.clone().map(|Made { version, size, file }| Picture {
+                    image: file.filter(|_| unless != Some(version)).unwrap_or_default(),
+                    version: Some(version),
+                    width: size.width,
+                    height: size.height,
+                });
+                let _ = senders.finished.send(Finished::new(to, reply)).await;
             }
         }
         tokio::time::sleep_until(next).await;

@@ -233,7 +233,8 @@ impl Session {
             AnyRequest::SendInput(request) => self.send_input(asked.by(&request), request.input.0),
             AnyRequest::TakeSnapshot(request) => {
                 let form = Form { format: request.format, width: request.width };
-                self.snapshot(request.slot, Waiting { to: asked.by(&request), form });
+                let waiting = Waiting { to: asked.by(&request), form, unless: request.unless };
+                self.snapshot(request.slot, waiting);
             }
             AnyRequest::GetClipboard(request) => {
                 self.get_clipboard(asked.by(&request), request.wanted);

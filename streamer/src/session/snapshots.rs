@@ -32,10 +32,18 @@ pub struct Waiting {
     pub to: ReplyTo<Picture>,
     /// What it is to be.
     pub form: Form,
+    /// The version that they have, which they do not want again.
+    pub unless: Option<u64>,
 }
 
 /// What is to be made of one picture, and for whom.
-pub type Batch = Vec<(Form, Vec<ReplyTo<Picture>>)>;
+pub type Batch = Vec<(Form, Vec<Waiting>)>;
+
+/// The version that everybody has of those who wait for one form.
+pub fn known(waiting: &[Waiting]) -> Option<u64> {
+    let first = waiting.first()?.unless?;
+    waiting.iter().all(|asked| asked.unless == Some(first)).then_some(first)
+}
 
 /// All who wait.
 #[derive(Debug, Default)]
@@ -71,8 +79,8 @@ impl Snapshots {
         queue.waiting.retain(|asked| {
             let known = batch.iter().position(|(form, _)| *form == asked.form);
             match known {
-                Some(n) => batch[n].1.push(asked.to),
-                None if batch.len() < MAX_FORMS => batch.push((asked.form, vec![asked.to])),
+                Some(n) => batch[n].1.push(*asked),
+                None if batch.len() < MAX_FORMS => batch.push((asked.form, vec![*asked])),
                 None => return true,
             }
             false
@@ -114,7 +122,7 @@ impl Session {
             // It has ended while they waited.
             let message = format!("the source {source} does not run any more");
             let error = RequestError::new(Code::SlotInactive, message);
-            for to in batch.into_iter().flat_map(|(_, all)| all) {
+            for Waiting { to, .. } in batch.into_iter().flat_map(|(_, all)| all) {
                 self.effects.refuse(to, error.clone());
             }
             return self.picture_over(source);
@@ -134,7 +142,7 @@ mod tests {
 
     fn asked(request: u64, width: Option<u32>) -> Waiting {
         let to = ReplyTo::new(Asked { connection: 0, request: RequestId(request) });
-        Waiting { to, form: Form { format: SnapshotFormat::Png, width } }
+        Waiting { to, form: Form { format: SnapshotFormat::Png, width }, unless: None }
     }
 
     fn requests(batch: Option<Batch>) -> Vec<(Option<u32>, usize)> {
@@ -155,6 +163,17 @@ mod tests {
         snapshots.over(&main);
         assert_eq!(snapshots.begin(&main), None);
         assert!(snapshots.0.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
+    fn a_version_is_known_if_all_have_it() {
+        let all = |versions: &[Option<u64>]| -> Vec<Waiting> {
+            versions.iter().map(|unless| Waiting { unless: *unless, ..asked(0, None) }).collect()
+        };
+        assert_eq!(known(&all(&[Some(7), Some(7)])), Some(7));
+        for mixed in [&[Some(7), None][..], &[None, Some(7)], &[Some(7), Some(8)], &[None], &[]] {
+            assert_eq!(known(&all(mixed)), None, "{mixed:?}");
+        }
     }
 
     #[test]

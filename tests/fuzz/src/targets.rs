@@ -77,7 +77,7 @@ fn ipc_seeds() -> Vec<Vec<u8>> {
         capabilities: Capabilities::default(),
         person: common::person::Person::admin(),
     };
-    let picture = Picture { image: vec![7; 40], width: 2, height: 5 };
+    let picture = Picture { image: vec![7; 40], version: Some(9), width: 2, height: 5 };
     let server = [
         ServerIpcMessage::Init {
             id: id(),

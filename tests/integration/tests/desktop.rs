@@ -77,6 +77,30 @@ fn a_snapshot_can_be_small_and_a_jpeg() {
 }
 
 #[test]
+fn a_snapshot_that_is_known_is_not_sent_again() {
+    let server = Server::start();
+    server.create("demo", terminal("exec cat"));
+    program(&server, "cat");
+    let path = "/api/streamers/demo/snapshot?format=jpeg&width=400";
+    let ask = |known: &str| server.send_with("GET", path, &[("if-none-match", known)], &[]);
+    let known = eventually("it is as it was", || {
+        let tag = server.get(path).expect(200).etag.unwrap();
+        let again = ask(&tag);
+        (again.status == 304 && again.body.is_empty() && again.etag.as_ref() == Some(&tag)).then_some(tag)
+    });
+    assert_eq!(ask("\"another\", W/\"0\"").expect(200).etag.as_ref(), Some(&known));
+    let png = server.send_with("GET", "/api/streamers/demo/snapshot", &[("if-none-match", &known)], &[]);
+    assert_eq!((png.status, png.content_type.as_str()), (200, "image/png"));
+    let events = json!({ "events": [{ "type": "text", "text": "something new" }] });
+    server.post("/api/streamers/demo/input", &events).expect(204);
+    eventually("it has changed", || {
+        let changed = ask(&known);
+        (changed.status == 200 && !changed.body.is_empty() && changed.etag.as_ref() != Some(&known))
+            .then_some(())
+    });
+}
+
+#[test]
 fn what_an_agent_types_reaches_the_program_in_any_script() {
     let server = Server::start();
     let folder = tempfile::tempdir().unwrap();

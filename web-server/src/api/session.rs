@@ -22,7 +22,8 @@ impl Json for ResizeRequest {}
 
 /// Take a snapshot.
 ///
-/// It needs no peer.
+/// It needs no peer. With the `ETag` of an earlier picture in `If-None-Match`, a picture of the same query that looks the same is not
+/// encoded and not sent: `304`.
 ///
 /// # Errors
 /// See [`ApiError`].
@@ -33,10 +34,14 @@ impl Json for ResizeRequest {}
         ("slot" = Option<u8>, Query, description = "Of which slot; 0 if absent"),
         ("format" = Option<SnapshotFormat>, Query, description = "`png` if absent"),
         ("width" = Option<u32>, Query, description = "Scaled down to this width, pixels"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of the picture that is known"),
     ),
-    responses((status = 200, description = "The picture", content(
-        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"),
-    ))),
+    responses(
+        (status = 200, description = "The picture",
+         headers(("ETag" = String, description = "Pictures of the same query that look the same have the same")),
+         content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"))),
+        (status = 304, description = "It looks as the one that is known"),
+    ),
 )]
 pub async fn snapshot(
     request: HttpRequest,
@@ -65,11 +70,27 @@ pub async fn snapshot(
         Right::Streamer { token, .. } => Some(limits.snapshot(token)?),
         Right::Admin | Right::Nobody => None,
     };
-    let picture = registry.ask(&id.0, TakeSnapshot { slot, format, width }).await?;
-    Ok(HttpResponse::Ok()
-        .content_type(media_type)
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(picture.image))
+    let unless = known_version(&request);
+    let picture = registry.ask(&id.0, TakeSnapshot { slot, format, width, unless }).await?;
+    let is_known = unless.is_some() && picture.version == unless;
+    let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(version) = picture.version {
+        response.insert_header((header::ETAG, format!("\"{version:016x}\"")));
+    }
+    match is_known {
+        true => Ok(response.finish()),
+        false => Ok(response.content_type(media_type).body(picture.image)),
+    }
+}
+
+/// The version of a snapshot that a client has, by the first `ETag` of ours in `If-None-Match` (RFC 9110 §13.1.2).
+fn known_version(request: &HttpRequest) -> Option<u64> {
+    let known = request.headers().get(header::IF_NONE_MATCH)?.to_str().ok()?;
+    known.split(',').find_map(|tag| {
+        let digits = tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?;
+        u64::from_str_radix(digits, 16).ok()
+    })
 }
 
 /// Type, click, scroll.

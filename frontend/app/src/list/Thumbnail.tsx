@@ -1,6 +1,6 @@
 import { type Api } from "@oriel/client";
 import { useEffect, useRef, useState } from "react";
-import { isSame, skipsAfter } from "./backoff";
+import { skipsAfter } from "./backoff";
 import { Icon } from "./Icon";
 import { usePoll } from "../ui/usePoll";
 import { t } from "../i18n/words";
@@ -42,23 +42,21 @@ export function Thumbnail(props: ThumbnailProps) {
     [url],
   );
 
-  const last = useRef<{ readonly bytes: Uint8Array | null; readonly skips: number; readonly left: number }>({ bytes: null, skips: 0, left: 0 });
+  const last = useRef<{ readonly etag: string | null; readonly skips: number; readonly left: number }>({ etag: null, skips: 0, left: 0 });
   usePoll(
     async (signal) => {
       if (slot === null) return;
-      const { bytes: before, skips, left } = last.current;
+      const { etag: before, skips, left } = last.current;
       if (left > 0) {
-        last.current = { bytes: before, skips, left: left - 1 };
+        last.current = { etag: before, skips, left: left - 1 };
         return;
       }
       try {
-        const picture = await api.snapshot(id, { slot, format: "jpeg", width: WIDTH_PX }, { signal });
-        const bytes = new Uint8Array(await picture.arrayBuffer());
+        const changed = await api.newSnapshot(id, before, { slot, format: "jpeg", width: WIDTH_PX }, { signal });
         if (signal.aborted) return;
-        const same = isSame(before, bytes);
-        const wait = skipsAfter(skips, same);
-        last.current = { bytes, skips: wait, left: wait };
-        if (!same) setUrl(URL.createObjectURL(picture));
+        const wait = skipsAfter(skips, changed === null);
+        last.current = { etag: changed === null ? before : changed.etag, skips: wait, left: wait };
+        if (changed !== null) setUrl(URL.createObjectURL(changed.picture));
       } catch {
         // The last picture stays; the card's state says how the streamer is.
       }

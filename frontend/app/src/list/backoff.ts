@@ -7,8 +7,3 @@ const MOST_SKIPPED = 11;
 export function skipsAfter(skipped: number, same: boolean): number {
   return same ? Math.min(skipped * 2 + 1, MOST_SKIPPED) : 0;
 }
-
-/** Whether two pictures are the same, byte by byte. */
-export function isSame(a: Uint8Array | null, b: Uint8Array): boolean {
-  return a !== null && a.length === b.length && a.every((byte, at) => byte === b[at]);
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .errors import UnexpectedResponse
 
@@ -20,6 +20,9 @@ class Screenshot(bytes):
 
     Unless it was scaled down, positions in it are those that `click()` and the like take.
     """
+
+    etag: Optional[str] = None
+    """What pictures of the same form that look the same have in common; `None` from a server that does not say it."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class AsyncTransport:
         repeatable: Optional[bool] = None,
         timeout: Optional[float] = None,
     ) -> httpx.Response:
-        """A response with a status of 2xx.
+        """A response with a status of 2xx, or 304 to a request with `If-None-Match`.
 
         It is repeated as `_policy` says. By default, what HTTP calls idempotent is repeatable.
         """
@@ -120,7 +120,7 @@ class AsyncTransport:
             await self._read(response)
         finally:
             await response.aclose()
-        if not response.is_success:
+        if not response.is_success and response.status_code != httpx.codes.NOT_MODIFIED:
             _refused(response)
         return response
 

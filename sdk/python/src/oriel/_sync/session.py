@@ -131,9 +131,19 @@ class Session:
         return self._transport.json(models.Streamer, "POST", f"{self._path}/restart")
 
     def relocate(self, *, node: Optional[str] = None, labels: Optional[dict[str, str]] = None) -> models.Streamer:
-        """Moves it to another node of the cluster: `node`, or the one with the most room of those that have `labels`."""
+        """Moves it to another node of the cluster: `node`, or the one with the most room of those that have `labels`, which are those of its creation if absent.
+
+        It is started anew there, with its description, lifetime, sources and slots: what its programs had in memory is lost, and its home stays behind.
+        Gives it as `restarting`, with its new node; `get().state` is `running` when it runs there. Moved to the node that has it, it stays as it is.
+        Raises `NotFound` where there is no such session or the server is in no cluster, `Conflict` while it is being created or others move it, and
+        `ServerError` if no other node can take it (`no_capacity`) or NATS is not reached (`cluster_unreachable`).
+        """
         body = given(node=node, labels=labels)
-        return self._transport.json(models.Streamer, "POST", f"{self._path}/move", body=body)
+        # Without a node, a second time moves it once more.
+        repeatable = node is not None
+        return self._transport.json(
+            models.Streamer, "POST", f"{self._path}/move", body=body, repeatable=repeatable
+        )
 
     def update(
         self,
@@ -170,14 +180,26 @@ class Session:
         return f"{self._client.public_url}s/{segment(self.id)}"
 
     def screenshot(
-        self, *, width: Optional[int] = None, format: Optional[models.SnapshotFormat] = None, slot: Optional[int] = None
+        self,
+        *,
+        width: Optional[int] = None,
+        format: Optional[models.SnapshotFormat] = None,
+        slot: Optional[int] = None,
+        unless: Optional[Screenshot] = None,
     ) -> Screenshot:
         """What it shows now, as the bytes of a PNG; `.image()` of it is a Pillow image.
 
-        With `width` it is scaled down, and positions in it are no longer those of the picture.
+        With `width` it is scaled down, and positions in it are no longer those of the picture. With an earlier one of the same form
+        as `unless`, that one is returned while the picture looks the same, and nothing is encoded or sent.
         """
         query = given(width=width, format=format, slot=slot)
-        return Screenshot((self._transport.request("GET", f"{self._path}/snapshot", query=query)).content)
+        headers = {} if unless is None or unless.etag is None else {"if-none-match": unless.etag}
+        response = self._transport.request("GET", f"{self._path}/snapshot", query=query, headers=headers)
+        if response.status_code == 304 and unless is not None:
+            return unless
+        picture = Screenshot(response.content)
+        picture.etag = response.headers.get("etag")
+        return picture
 
     def wait_until_still(
         self, timeout: float = 10.0, *, still_for: float = 0.5, tolerance: int = 0, slot: Optional[int] = None
@@ -190,7 +212,7 @@ class Session:
         since, last = begin, self.screenshot(slot=slot)
         while True:
             sleep(INTERVAL)
-            picture = self.screenshot(slot=slot)
+            picture = self.screenshot(slot=slot, unless=last)
             now = time.monotonic()
             if picture != last and (tolerance == 0 or differing_pixels(last, picture) > tolerance):
                 since, last = now, picture

@@ -61,7 +61,7 @@ class Transport:
         repeatable: Optional[bool] = None,
         timeout: Optional[float] = None,
     ) -> httpx.Response:
-        """A response with a status of 2xx.
+        """A response with a status of 2xx, or 304 to a request with `If-None-Match`.
 
         It is repeated as `_policy` says. By default, what HTTP calls idempotent is repeatable.
         """
@@ -121,7 +121,7 @@ class Transport:
             self._read(response)
         finally:
             response.close()
-        if not response.is_success:
+        if not response.is_success and response.status_code != httpx.codes.NOT_MODIFIED:
             _refused(response)
         return response
 
