@@ -8,6 +8,7 @@ use ts_rs::TS;
 use utoipa::ToSchema;
 
 use crate::api::Streamer;
+use crate::cluster::Placement;
 use crate::id::{SourceName, StreamerId};
 use crate::lifetime::{OnIdle, StreamerPatch, TimeLimit};
 use crate::restart::RestartSpec;
@@ -57,6 +58,10 @@ pub struct CreateRoom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub on_idle: Option<OnIdle>,
+    /// Which node of a cluster it may be at. Absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub placement: Option<Placement>,
 }
 
 fn default_slots() -> u8 {
@@ -76,6 +81,7 @@ impl CreateRoom {
             expires_in_s: TimeLimit::default(),
             idle_timeout_s: TimeLimit::default(),
             on_idle: None,
+            placement: None,
         }
     }
 
@@ -105,14 +111,20 @@ pub struct Room {
     pub name: String,
     /// Most peers at once.
     pub max_participants: u32,
-    /// How many there are.
-    pub participants: u32,
+    /// How many there are; absent in the list of a cluster where the room is at another node than the one that has answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub participants: Option<u32>,
     /// Slots negotiated with every peer.
     pub slots: u8,
     /// Whether it has a source of its own, such as a desktop.
     pub has_source: bool,
     /// State of its streamer.
     pub state: StreamerState,
+    /// The node of the cluster that it is at; absent without a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub node: Option<String>,
     /// When it was created.
     pub created: DateTime<Utc>,
     /// When it will be deleted, if it will.
@@ -127,10 +139,11 @@ impl Room {
             id: streamer.id.clone(),
             name,
             max_participants,
-            participants: u32::try_from(streamer.peers.len()).unwrap_or(u32::MAX),
+            participants: Some(u32::try_from(streamer.peers.len()).unwrap_or(u32::MAX)),
             slots: streamer.spec.slots,
             has_source: streamer.spec.source.is_some(),
             state: streamer.state,
+            node: streamer.node.clone(),
             created: streamer.created,
             expires_at: streamer.expires_at,
         })

@@ -172,7 +172,10 @@ pub fn rooms(client: &Client, out: Output, what: Rooms) -> Result<(), Failure> {
             let answer = client.get("/api/rooms")?;
             out.answer(&answer, || {
                 let row = |room: Room| {
-                    let people = format!("{} of {}", room.participants, room.max_participants);
+                    let people = match room.participants {
+                        Some(people) => format!("{people} of {}", room.max_participants),
+                        None => format!("at most {}", room.max_participants),
+                    };
                     vec![room.id.to_string(), room.name, word(&room.state), people, age(room.created)]
                 };
                 let rows = answer.json::<RoomList>()?.rooms.into_iter().map(row).collect();

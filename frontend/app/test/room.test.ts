@@ -206,5 +206,7 @@ describe("the form for a room", () => {
   it("says how many are in", () => {
     const texts = [0, 1, 3].map((participants) => occupancy({ participants, max_participants: 8 }));
     expect(texts).toEqual(["nobody in it, up to 8 can be", "1 of 8 in it", "3 of 8 in it"]);
+    // At another node.
+    expect(occupancy({ max_participants: 8 })).toBe("up to 8 can be in it");
   });
 });

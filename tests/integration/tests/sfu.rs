@@ -7,8 +7,9 @@ use std::net::TcpStream;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use harness::nats::{self, together};
 use harness::wait::SOON;
-use harness::{Server, eventually};
+use harness::{Nats, Server, eventually};
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
@@ -139,6 +140,34 @@ fn pages_are_offered_to_and_chat() {
     eventually("who closes its WebSocket has left", || (participants() == 1).then_some(()));
     ask(&server, "DELETE", "/api/v1/rooms/standup", &Value::Null, 204);
     while second.read().is_ok_and(|message| !message.is_close()) {}
+}
+
+#[test]
+fn any_node_of_a_cluster_serves_a_room_of_another_one() {
+    let nats = Nats::start();
+    let [a, b] = ["a", "b"].map(|name| {
+        let variables =
+            [("ORIEL_COMPAT_SFU", "true"), ("ORIEL_ADMIN_SECRET", KEY), ("ORIEL_MAX_STREAMERS", "1")];
+        let mut node = nats.node(nats::KEY, name, &variables);
+        node.use_token(KEY);
+        node
+    });
+    together(&[&a, &b]);
+    // Each has room for one.
+    for name in ["standup", "another"] {
+        ask(&a, "POST", "/api/v1/rooms", &json!({ "name": name }), 201);
+    }
+    let node = |name: &str| ask(&a, "GET", &format!("/api/rooms/{name}"), &Value::Null, 200)["node"].clone();
+    let other = if node("standup") == "a" { &b } else { &a };
+    assert_ne!(node("standup"), node("another"));
+    ask(other, "POST", "/api/v1/rooms", &json!({ "name": "standup" }), 200);
+    assert_eq!(ask(other, "GET", "/api/v1/rooms/standup", &Value::Null, 200)["name"], "standup");
+    let ann = token(other, "ann", "participant");
+    let mut page = open(other, &format!("room=standup&token={ann}")).unwrap();
+    assert_eq!(hear(&mut page, "offer")["type"], "offer");
+    assert_eq!(ask(other, "GET", "/api/v1/rooms/standup", &Value::Null, 200)["participants"], 1);
+    ask(other, "DELETE", "/api/v1/rooms/standup", &Value::Null, 204);
+    while page.read().is_ok_and(|message| !message.is_close()) {}
 }
 
 #[test]

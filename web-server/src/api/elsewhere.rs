@@ -21,16 +21,19 @@ use crate::auth::Right;
 use crate::cluster::forward::Forwarded;
 use crate::cluster::pass::{self, Pass};
 use crate::cluster::{Cluster, Coming, Error};
+use crate::compat::sfu::rooms::{RoomRequest, TokenRequest};
 use crate::http::extract::{FromJson, MAX_BODY, read};
 use crate::http::problem::ApiError;
 use crate::http::site::{self, Caller, Site};
 use crate::signaling::multi_webrtc::without_tab;
-use crate::signaling::multistream;
+use crate::signaling::{multistream, sfu};
 
 /// What decides where a request is served.
 enum Where {
     /// At this node.
     Node(String),
+    /// Where this streamer is.
+    Streamer(StreamerId),
     /// At the node with the most room, unless one has the id.
     Place { id: Option<StreamerId>, placement: Placement },
 }
@@ -133,7 +136,7 @@ pub(super) async fn arrived(request: &ServiceRequest, site: &Site) -> Result<(),
 
 /// The streamer, room or page of a streamer that a path names.
 fn named(path: &str) -> Option<&str> {
-    let prefixes = ["/api/streamers/", "/api/rooms/", "/api/api/streamers/"];
+    let prefixes = ["/api/streamers/", "/api/rooms/", "/api/api/streamers/", "/api/v1/rooms/"];
     let rest = prefixes.iter().find_map(|prefix| path.strip_prefix(prefix))?;
     rest.split('/').next()
 }
@@ -171,7 +174,9 @@ async fn decide(
     let path = path.split('?').next().unwrap_or_default();
     let mut sent = Bytes::new();
     let decided = match path {
-        "/api/streamers" | "/api/rooms" if request.method() == Method::POST => {
+        "/api/streamers" | "/api/rooms" | "/api/v1/rooms" | "/api/v1/tokens"
+            if request.method() == Method::POST =>
+        {
             let admin = matches!(site::caller(request), Ok(Caller { right: Ok(Right::Admin), .. }));
             if !admin {
                 return here(payload);
@@ -188,6 +193,13 @@ async fn decide(
     match decided {
         None => here(payload),
         Some(Where::Node(node)) => Ok(Decided { node: Some(node), payload, placed: None }),
+        Some(Where::Streamer(id)) => {
+            let node = cluster.locate(&id).await;
+            if node.is_none() {
+                cluster.settled(&id).await;
+            }
+            Ok(Decided { node, payload, placed: None })
+        }
         Some(Where::Place { id, placement }) => {
             placement.validate()?;
             if let Some(id) = &id {
@@ -214,7 +226,12 @@ fn unreadable(error: actix_web::Error) -> ApiError {
 /// Which node a body wants; `None` for one that is malformed, which this node says.
 fn wish(path: &str, body: &[u8]) -> Option<Where> {
     let wish = match path {
-        "/api/rooms" => (CreateRoom::from_json(body).ok()?.id, None),
+        "/api/rooms" => {
+            let body = CreateRoom::from_json(body).ok()?;
+            (body.id, body.placement)
+        }
+        "/api/v1/rooms" => (RoomRequest::from_json(body).ok()?.into_room().id, None),
+        "/api/v1/tokens" => return Some(Where::Streamer(TokenRequest::from_json(body).ok()?.room)),
         _ => match Create::from_json(body).ok()? {
             Create::Ours(body) => (body.id, body.placement),
             Create::MultiWebrtc(body) => (Some(body.streamer_id), None),
@@ -233,8 +250,13 @@ async fn of_path(cluster: &Cluster, request: &HttpRequest, path: &str) -> Option
     }
     // Of the streamer of the configured streams, wherever that is.
     let multistream = request.app_data::<web::Data<multistream::Config>>();
+    let room;
     let name = match multistream {
         Some(config) if matches!(path, "/api/ws" | "/api/streams") => config.streamer.as_str(),
+        _ if path == "/ws" => {
+            room = sfu::room_of(request.query_string())?;
+            room.as_str()
+        }
         _ => named(path)?,
     };
     // Strangers must not keep NATS busy with ids that there are not.

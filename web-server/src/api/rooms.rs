@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use common::cluster::Labels;
+use common::api::Streamer;
 use common::id::StreamerId;
 use common::rooms::{CreateRoom, Room, RoomList};
 use serde_json::Value;
@@ -68,7 +68,7 @@ pub(super) fn admitted(how: Admission) -> HttpResponseBuilder {
 
 /// Makes a room, and waits until its source runs if `wait`.
 pub(super) async fn make(
-    wish: CreateRoom,
+    mut wish: CreateRoom,
     wait: bool,
     by: &str,
     site: &Site,
@@ -76,14 +76,27 @@ pub(super) async fn make(
     hosts: &Hosts,
     cluster: &Membership,
 ) -> Result<(Room, Admission), ApiError> {
+    let labels = wish.placement.take().unwrap_or_default().labels;
     let (id, spec, lifetime) = wish.into_parts();
     let spec = check(spec, lifetime, site, hosts).map_err(in_words_of_rooms)?;
-    let mut created = nodes::create(cluster, registry, id, spec, lifetime, Labels::new(), by).await?;
+    let mut created = nodes::create(cluster, registry, id, spec, lifetime, labels, by).await?;
     if wait {
         created.streamer = registry.wait_started(&created.streamer.id).await?;
     }
-    let room = Room::of(&created.streamer).ok_or_else(|| ApiError::NoRoom(created.streamer.id.clone()))?;
-    Ok((room, created.how))
+    let room = shown(&created.streamer, cluster);
+    Ok((room.ok_or_else(|| ApiError::NoRoom(created.streamer.id.clone()))?, created.how))
+}
+
+/// A room as this node knows it: how many are in one at another node, only that one knows.
+fn shown(streamer: &Streamer, cluster: &Membership) -> Option<Room> {
+    let mut room = Room::of(streamer)?;
+    if let Some(cluster) = cluster {
+        let node = room.node.get_or_insert_with(|| cluster.name().to_owned());
+        if node != cluster.name() {
+            room.participants = None;
+        }
+    }
+    Some(room)
 }
 
 /// The fields of a room stand at the top of the body, not in `room`.
@@ -112,7 +125,7 @@ pub async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<Ht
 /// All rooms, of all nodes.
 pub(super) async fn all(registry: &Handle, cluster: &Membership) -> Result<Vec<Room>, ApiError> {
     let streamers = of_all_nodes(registry, cluster, &Wanted::default()).await?;
-    Ok(streamers.iter().filter_map(Room::of).collect())
+    Ok(streamers.iter().filter_map(|streamer| shown(streamer, cluster)).collect())
 }
 
 /// Get one room.
@@ -124,8 +137,8 @@ pub(super) async fn all(registry: &Handle, cluster: &Membership) -> Result<Vec<R
     params(("id" = String, Path, description = "Its id")),
     responses((status = 200, description = "Its name, and how many are there", body = Room)),
 )]
-pub async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(room(&registry, &id.0).await?))
+pub async fn get(id: Id, registry: web::Data<Handle>, cluster: Membership) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(room(&registry, &cluster, &id.0).await?))
 }
 
 /// End a room and everything it started.
@@ -145,7 +158,7 @@ pub async fn delete(
     registry: web::Data<Handle>,
     cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
-    room(&registry, &id.0).await?;
+    room(&registry, &cluster, &id.0).await?;
     registry.delete(&id.0, &caller.right?.name()).await?;
     if let Some(cluster) = cluster {
         cluster.release(&id.0).await;
@@ -154,10 +167,10 @@ pub async fn delete(
 }
 
 /// The room of this id; a streamer that is none is as good as not there.
-pub(super) async fn room(registry: &Handle, id: &StreamerId) -> Result<Room, ApiError> {
+pub(super) async fn room(registry: &Handle, cluster: &Membership, id: &StreamerId) -> Result<Room, ApiError> {
     let streamer = match registry.get(id).await {
         Err(Denied::NotFound(_)) => return Err(ApiError::NoRoom(id.clone())),
         streamer => streamer?,
     };
-    Room::of(&streamer).ok_or_else(|| ApiError::NoRoom(id.clone()))
+    shown(&streamer, cluster).ok_or_else(|| ApiError::NoRoom(id.clone()))
 }

@@ -47,9 +47,10 @@ async fn create_token(
     caller: Caller,
     auth: web::Data<Auth>,
     registry: web::Data<Handle>,
+    cluster: Membership,
 ) -> Result<HttpResponse, ApiError> {
     let (room, wish, claims) = body.0.into_parts()?;
-    rooms::room(&registry, &room).await?;
+    rooms::room(&registry, &cluster, &room).await?;
     let expires_in = wish.expires_in_s;
     let whose = tokens::describe(&wish);
     let issued = auth.issue_with(&room, wish, &claims, Utc::now());
@@ -78,7 +79,7 @@ async fn list(registry: web::Data<Handle>, cluster: Membership) -> Result<HttpRe
     Ok(HttpResponse::Ok().json(json!({ "rooms": rooms })))
 }
 
-async fn get(id: Id, registry: web::Data<Handle>) -> Result<HttpResponse, ApiError> {
-    let room: Room = rooms::room(&registry, &id.0).await?;
+async fn get(id: Id, registry: web::Data<Handle>, cluster: Membership) -> Result<HttpResponse, ApiError> {
+    let room: Room = rooms::room(&registry, &cluster, &id.0).await?;
     Ok(HttpResponse::Ok().json(RoomReply::from(room)))
 }

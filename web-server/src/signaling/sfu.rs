@@ -35,6 +35,11 @@ struct Query {
     token: Option<String>,
 }
 
+/// The room that a query names, if it names one.
+pub fn room_of(query: &str) -> Option<StreamerId> {
+    Some(web::Query::<Query>::from_query(query).ok()?.into_inner().room)
+}
+
 /// Meet in a room, as a page of that kind.
 ///
 /// # Errors

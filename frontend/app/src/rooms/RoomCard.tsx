@@ -24,7 +24,7 @@ type RoomCardProps = { readonly api: Api; readonly room: Room; readonly onDelete
 /** One room: its name, who is in, and a way to enter or delete it. */
 export function RoomCard({ api, room, onDeleted }: RoomCardProps) {
   const [confirming, setConfirming] = useState(false);
-  const { id, name, state, participants } = room;
+  const { id, name, state, participants = 0 } = room;
   return (
     <li className="room-card" data-testid={`room-${id}`} data-state={state}>
       <div className="room-card-text">

@@ -19,9 +19,9 @@ name: string,
  */
 max_participants: number, 
 /**
- * How many there are.
+ * How many there are; absent in the list of a cluster where the room is at another node than the one that has answered.
  */
-participants: number, 
+participants?: number, 
 /**
  * Slots negotiated with every peer.
  */
@@ -34,6 +34,10 @@ has_source: boolean,
  * State of its streamer.
  */
 state: StreamerState, 
+/**
+ * The node of the cluster that it is at; absent without a cluster.
+ */
+node?: string, 
 /**
  * When it was created.
  */

@@ -148,6 +148,8 @@ pub struct RoomReply {
 impl From<Room> for RoomReply {
     fn from(room: Room) -> Self {
         let Room { id, name, max_participants, participants, created, .. } = room;
+        // It has no way to say that only another node knows.
+        let participants = participants.unwrap_or_default();
         Self { id, name, max_participants, participants, created_at: created }
     }
 }

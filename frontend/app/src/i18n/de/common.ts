@@ -58,6 +58,7 @@ export const common: Translation<typeof english> = {
   "slot-inactive": "nicht geteilt",
   "slot-paused": "angehalten",
   "room-nobody": "niemand da, Platz für {most}",
+  "room-most": "Platz für {most}",
   "room-occupancy": "{count} von {most} Plätzen besetzt",
 
   "problem-unreachable": "Der Server ist nicht erreichbar.",

@@ -56,6 +56,7 @@ export const common = {
   "slot-inactive": "not shared",
   "slot-paused": "paused",
   "room-nobody": "nobody in it, up to {most} can be",
+  "room-most": "up to {most} can be in it",
   "room-occupancy": "{count} of {most} in it",
 
   "problem-unreachable": "The server cannot be reached.",

@@ -58,6 +58,7 @@ export const common: Translation<typeof english> = {
   "slot-inactive": "sin compartir",
   "slot-paused": "en pausa",
   "room-nobody": "nadie, caben {most}",
+  "room-most": "caben {most}",
   "room-occupancy": "{count} de {most} plazas ocupadas",
 
   "problem-unreachable": "No se puede contactar con el servidor.",

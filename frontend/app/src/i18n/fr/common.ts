@@ -58,6 +58,7 @@ export const common: Translation<typeof english> = {
   "slot-inactive": "non partagé",
   "slot-paused": "en pause",
   "room-nobody": "personne, {most} places",
+  "room-most": "{most} places",
   "room-occupancy": "{count} places occupées sur {most}",
 
   "problem-unreachable": "Le serveur est injoignable.",

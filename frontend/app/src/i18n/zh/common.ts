@@ -58,6 +58,7 @@ export const common: Translation<typeof english> = {
   "slot-inactive": "未共享",
   "slot-paused": "已暂停",
   "room-nobody": "无人，可容纳 {most} 人",
+  "room-most": "可容纳 {most} 人",
   "room-occupancy": "{count}/{most} 人",
 
   "problem-unreachable": "无法连接服务器。",
