@@ -91,6 +91,15 @@ pub enum NodeState {
     Lost,
 }
 
+/// What the machine of a node has to do, whoever has it done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
+pub struct Load {
+    /// Processors that are busy, percent of one, on average since the lease was renewed before.
+    pub cpu_percent: u32,
+    /// Memory in use, MiB.
+    pub memory_mb: u32,
+}
+
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, ToSchema)]
 pub struct Node {
@@ -116,8 +125,31 @@ pub struct Node {
     pub streamers: u32,
     /// Most that it takes.
     pub max_streamers: u32,
+    /// What its machine had to do when the lease was last renewed; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub load: Option<Load>,
+    /// It takes no more while `load.cpu_percent` is not less (`cluster.max_cpu_percent`); absent without such a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub max_cpu_percent: Option<u32>,
+    /// It takes no more while `load.memory_mb` is not less (`cluster.max_memory_mb`); absent without such a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub max_memory_mb: Option<u32>,
     /// It is the one that has answered.
     pub this: bool,
+}
+
+impl Node {
+    /// Whether its machine has as much to do as it may, so that the node takes no more. What is not known is no reason.
+    pub fn is_busy(&self) -> bool {
+        let reached = |what: fn(&Load) -> u32, most: Option<u32>| {
+            self.load.zip(most).is_some_and(|(load, most)| what(&load) >= most)
+        };
+        reached(|load| load.cpu_percent, self.max_cpu_percent)
+            || reached(|load| load.memory_mb, self.max_memory_mb)
+    }
 }
 
 /// `GET /api/nodes`.

@@ -29,13 +29,15 @@ fn list(client: &Client, out: Output) -> Result<(), Failure> {
                 name,
                 word(&node.state),
                 format!("{} of {}", node.streamers, node.max_streamers),
+                node.load.map_or_else(String::new, |load| format!("{} %", load.cpu_percent)),
+                node.load.map_or_else(String::new, |load| format!("{} MiB", load.memory_mb)),
                 labels.join(","),
                 node.version.unwrap_or_default(),
                 node.advertise.unwrap_or_default(),
             ]
         };
         let rows = answer.json::<NodeList>()?.nodes.into_iter().map(row).collect();
-        let heading = ["NAME", "STATE", "SESSIONS", "LABELS", "VERSION", "ADDRESS"];
+        let heading = ["NAME", "STATE", "SESSIONS", "CPU", "MEMORY", "LABELS", "VERSION", "ADDRESS"];
         Ok(table(&heading, rows, "no nodes"))
     })
 }

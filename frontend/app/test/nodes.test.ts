@@ -5,7 +5,7 @@ import { fieldOf, NEW_FORM, requestOf } from "../src/list/form";
 import { shownSlot } from "../src/list/describe";
 import { isElsewhere, takers } from "../src/list/placing";
 import { EVERYTHING, nodeNames, sift } from "../src/list/sift";
-import { fullness, labelsOf } from "../src/nodes/describe";
+import { fullness, isBusy, labelsOf } from "../src/nodes/describe";
 import { messageOf } from "../src/ui/problem";
 
 function node(name: string, state: Node["state"] = "alive", answers = false): Node {
@@ -82,6 +82,15 @@ describe("a node", () => {
   it("is full by the sessions that it has of those that it takes", () => {
     const full = (streamers: number, max_streamers: number): number => fullness({ streamers, max_streamers });
     expect([full(0, 4), full(1, 4), full(4, 4), full(9, 4), full(0, 0)]).toEqual([0, 0.25, 1, 1, 1]);
+  });
+
+  it("is busy while its machine has as much to do as one of its bounds says", () => {
+    const load = { cpu_percent: 150, memory_mb: 4000 };
+    expect(isBusy({ load })).toBe(false);
+    expect(isBusy({ load, max_cpu_percent: 151, max_memory_mb: 4001 })).toBe(false);
+    expect(isBusy({ load, max_cpu_percent: 150 })).toBe(true);
+    expect(isBusy({ load, max_memory_mb: 4000 })).toBe(true);
+    expect(isBusy({ max_cpu_percent: 1, max_memory_mb: 1 })).toBe(false);
   });
 
   it("has its labels in one order, as they are configured", () => {

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::cluster::{NodeList, NodeState};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Server};
+use crate::server::{Answer, Server, send_signal};
 use crate::wait::{SOON, eventually, eventually_within};
 
 /// How soon a way that was cut notices that it is whole again, and that its end has come.
@@ -47,6 +47,30 @@ impl Nats {
         let mut nats = Self { child: None, port, dir, options };
         nats.start_again();
         nats
+    }
+
+    /// Three that are one, called `n0`, `n1` and `n2`: each keeps a copy of what is to have three.
+    ///
+    /// # Panics
+    /// It is not installed.
+    #[track_caller]
+    pub fn three() -> [Self; 3] {
+        let ports = [(); 3].map(|()| free_port());
+        let routes = ports.map(url).join(",");
+        [0, 1, 2].map(|n| {
+            let [name, listens] = [format!("n{n}"), url(ports[n])];
+            Self::start_with(&[
+                "-js",
+                "-n",
+                &name,
+                "--cluster_name",
+                "three",
+                "--cluster",
+                &listens,
+                "--routes",
+                &routes,
+            ])
+        })
     }
 
     /// Starts it on the same port, with the data that it has.
@@ -86,8 +110,7 @@ impl Nats {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self.child.as_ref().expect("it runs").id().cast_signed();
-        kill_process(Pid::from_raw(pid).expect("its pid"), signal).expect("the right to signal it");
+        send_signal(self.child.as_ref().expect("it runs"), signal);
     }
 
     /// Removes its data. It must not run.

@@ -23,6 +23,12 @@ const IDLE: Duration = Duration::from_secs(2);
 /// How much of a log is shown when a test fails, bytes.
 const LOG_TAIL: usize = 8 * 1024;
 
+/// Sends a signal to a process that has not been waited for.
+pub(crate) fn send_signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().cast_signed()).expect("its pid");
+    kill_process(pid, signal).expect("the right to signal it");
+}
+
 /// A program of this workspace, which must have been built.
 ///
 /// # Panics
@@ -253,6 +259,16 @@ impl Server {
                 .ok()
                 .filter(|answer| answer.status() == 200)
         });
+    }
+
+    /// Has the web-server stand still. Its streamers go on.
+    pub fn pause(&self) {
+        send_signal(self.child.as_ref().expect("it runs"), Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub fn go_on(&self) {
+        send_signal(self.child.as_ref().expect("it runs"), Signal::CONT);
     }
 
     /// Ends the web-server as a crash would. Its streamers go on.

@@ -330,14 +330,23 @@ fn each_route_of_a_streamer_answers_at_every_node_as_at_its_own() {
     assert!(failed.is_empty(), "{failed:?}");
 
     // A room is a streamer by another name, and a node is asked for by its own.
-    a.post("/api/rooms?wait=running", &json!({ "id": "room", "name": "Room" })).expect(201);
+    let room = json!({ "id": "room", "name": "Room", "placement": { "node": "b" } });
+    a.post("/api/rooms?wait=running", &room).expect(201);
     for server in [&a, &b] {
-        assert_eq!(server.get("/api/rooms/room").expect(200).json::<Value>()["id"], "room");
+        let room: Value = server.get("/api/rooms/room").expect(200).json();
+        assert_eq!(
+            (&room["id"], &room["node"], &room["participants"]),
+            (&json!("room"), &json!("b"), &json!(0))
+        );
         for name in ["a", "b"] {
             let node: Node = server.get(&format!("/api/nodes/{name}")).expect(200).json();
             assert_eq!((node.name.as_str(), node.state), (name, NodeState::Alive));
         }
     }
+    let in_list = |server: &Server| server.get("/api/rooms").expect(200).json::<Value>()["rooms"][0].clone();
+    assert_eq!(in_list(&b)["participants"], json!(0));
+    let there = in_list(&a);
+    assert_eq!((&there["node"], &there["participants"]), (&json!("b"), &Value::Null), "only its node knows");
     b.delete("/api/rooms/room").expect(204);
     assert_eq!(a.get("/api/rooms/room").status, 404);
 }
@@ -397,7 +406,11 @@ fn streamers_are_placed_where_they_may_and_where_there_is_room() {
 
     // Drained at the other one.
     let drained: Node = a.send("POST", "/api/nodes/b/drain", "", &[]).expect(200).json();
-    assert_eq!(drained.state, NodeState::Draining);
+    assert_eq!(
+        (drained.state, drained.this),
+        (NodeState::Draining, false),
+        "it was not the one that was asked"
+    );
     refused(&on("h", "b"), "draining");
     for id in ["x", "y"] {
         eventually("b is not chosen", || (nodes(&a).get("b") == Some(&NodeState::Draining)).then_some(()));
@@ -517,11 +530,12 @@ fn the_command_line_places_sessions_and_drains_nodes() {
     assert_eq!(oriel("create four --preset test --label gpu=no").0, Some(1));
     let (status, said) = oriel("nodes drain b");
     assert_eq!((status, said.trim_end()), (Some(0), "b takes no new sessions"));
-    let drained = ["b", "draining", "2", "of", "64", "gpu=yes"].map(str::to_owned);
+    let drained = ["b", "draining", "2", "of", "64"].map(str::to_owned);
     let listed = eventually("the other node has heard of it", || {
         let (_, listed) = oriel("nodes ls");
-        (line(&listed, "b")?[..6] == drained).then_some(listed)
+        (line(&listed, "b")?[..5] == drained).then_some(listed)
     });
+    assert!(listed.contains("gpu=yes") && listed.contains(" MiB "), "{listed}");
     assert_eq!(line(&listed, "a").unwrap()[..4], ["a", "(this", "one)", "alive"].map(str::to_owned));
     assert_eq!(oriel("create four --preset test --node b").0, Some(1));
     assert_eq!(oriel("nodes undrain b").0, Some(0));
@@ -529,6 +543,33 @@ fn the_command_line_places_sessions_and_drains_nodes() {
         (oriel("create four --preset test --node b").0 == Some(0)).then_some(())
     });
     assert_eq!(oriel("nodes drain nowhere").0, Some(3));
+}
+
+#[test]
+fn a_node_whose_machine_has_enough_to_do_takes_no_streamers() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[]);
+    // Less than any machine uses.
+    let b = nats.node(KEY, "b", &[("ORIEL_CLUSTER_MAX_MEMORY_MB", "1")]);
+    together(&[&a, &b]);
+    let busy: Node = eventually("its load is known", || {
+        let node: Node = a.get("/api/nodes/b").expect(200).json();
+        node.load.is_some().then_some(node)
+    });
+    assert!(busy.is_busy() && busy.state == NodeState::Alive && busy.max_memory_mb == Some(1), "{busy:?}");
+    for n in 0..3 {
+        let placed = a.post("/api/streamers", &body(&format!("s{n}"))).expect(201);
+        assert_eq!(placed.json::<Streamer>().node.as_deref(), Some("a"));
+    }
+    let problem = a.post("/api/streamers", &on("wished", "b")).expect(503).problem();
+    assert!(problem.code == "no_capacity" && problem.detail.contains("cluster.max_memory_mb"), "{problem:?}");
+    let moved = a.post("/api/streamers/s0/move", &json!({ "node": "b" })).expect(503).problem();
+    assert_eq!(moved.code, "no_capacity", "{moved:?}");
+    // Nor by a body that comes to it.
+    assert_eq!(
+        b.post("/api/streamers", &body("there")).expect(201).json::<Streamer>().node.as_deref(),
+        Some("a")
+    );
 }
 
 #[test]

@@ -6,11 +6,14 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::api::Streamer;
 use harness::nats::{KEY, create, together};
 use harness::server::binary;
 use harness::{Listener, Nats, Server, eventually};
-use serde_json::json;
+use nkeys::KeyPair;
+use serde_json::{Value, json};
 
 const PASSWORD: &str = "a-password-of-this-test";
 
@@ -139,4 +142,88 @@ fn nodes_show_their_certificate_to_a_nats_that_asks_for_it() {
     ];
     assert!(nats.check(&files).status.success(), "{:?}", nats.check(&files));
     nats.refuses(&files[..2], "cannot connect");
+}
+
+/// What `issuer` says of `subject`, as NATS reads it: a JWT that is signed by an nkey.
+fn token(issuer: &KeyPair, subject: &KeyPair, claims: &Value) -> String {
+    let header = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
+    let body = json!({
+        "jti": "of-this-test", "iat": 1, "iss": issuer.public_key(), "sub": subject.public_key(),
+        "name": "of-this-test", "nats": claims,
+    });
+    let signed = [header, body].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let signature = issuer.sign(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A file with a user's token and key, as `nsc` makes it.
+fn credentials(user: &KeyPair, token: &str) -> String {
+    let seed = user.seed().unwrap();
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+}
+
+#[test]
+fn a_node_has_an_account_of_a_nats_with_an_operator_by_its_credentials() {
+    let [operator, system, account, user, stranger] = [
+        KeyPair::new_operator(),
+        KeyPair::new_account(),
+        KeyPair::new_account(),
+        KeyPair::new_user(),
+        KeyPair::new_user(),
+    ];
+    let any = json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
+        "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+    });
+    let mut no_storage = any.clone();
+    for limit in ["mem_storage", "disk_storage", "streams", "consumer"] {
+        no_storage[limit] = json!(0);
+    }
+    let of_account =
+        |key, limits| token(&operator, key, &json!({ "type": "account", "version": 2, "limits": limits }));
+    let of_user = |issuer: &KeyPair, key: &KeyPair| {
+        token(issuer, key, &json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 }))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let conf = file(
+        "nats.conf",
+        format!(
+            "jetstream {{}}\noperator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n {}: {}\n {}: {}\n}}\n",
+            token(&operator, &operator, &json!({ "type": "operator", "version": 2 })),
+            system.public_key(),
+            system.public_key(),
+            of_account(&system, no_storage),
+            account.public_key(),
+            of_account(&account, any),
+        ),
+    );
+    let nats = Nats::start_with(&["-c", &conf]);
+    let good = file("good.creds", credentials(&user, &of_user(&account, &user)));
+    // Signed by nobody whom the operator knows.
+    let forged = file("forged.creds", credentials(&stranger, &of_user(&KeyPair::new_account(), &stranger)));
+    let check = |credentials: &str| {
+        Command::new(binary("web-server"))
+            .args(["check-config", "--nats", &nats.url(), "--cluster-key", KEY, "--cluster-name", "a"])
+            .args(["--cluster-advertise", "http://127.0.0.1:1", "--cluster-credentials-file", credentials])
+            .output()
+            .unwrap()
+    };
+    assert!(check(&good).status.success(), "{:?}", check(&good));
+    let refused = check(&forged);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(3) && said.contains("not authorised"), "{refused:?}");
+
+    let [a, b] = ["a", "b"].map(|name| nats.node(KEY, name, &[("ORIEL_CLUSTER_CREDENTIALS_FILE", &good)]));
+    together(&[&a, &b]);
+    let source = json!({ "type": "test", "width": 64, "height": 36, "fps": 5, "audio": false });
+    let made = create(&a, &json!({ "id": "far", "source": source, "placement": { "node": "b" } }));
+    assert_eq!(made.json::<Streamer>().node.as_deref(), Some("b"));
 }

@@ -103,6 +103,27 @@ fn settled_at(servers: &[&Server], expected: &[(&str, &str)]) -> BTreeMap<String
 }
 
 #[test]
+fn a_request_at_a_node_that_stands_still_is_given_up_when_that_is_lost() {
+    let nats = Nats::start();
+    let a = nats.node(KEY, "a", &[SHORT]);
+    let b = nats.node(KEY, "b", &[SHORT]);
+    together(&[&a, &b]);
+    let mut stays = body("stays", "b");
+    stays["restart"] = json!({ "policy": "never" });
+    a.post("/api/streamers", &stays).expect(201);
+    b.pause();
+    // Its kernel still takes connections, so nothing but the lease tells.
+    let began = Instant::now();
+    let problem = a.get("/api/streamers/stays/peers").expect(502).problem();
+    assert!(began.elapsed() < HEALED, "{:?}", began.elapsed());
+    assert_eq!(problem.code, "node_unreachable", "{problem:?}");
+    assert!(problem.detail.contains("the node b cannot be reached: it is lost"), "{problem:?}");
+    b.go_on();
+    settled_at(&[&a, &b], &[("stays", "b")]);
+    assert_eq!(a.get("/api/streamers/stays/peers").status, 200);
+}
+
+#[test]
 fn streamers_of_a_lost_node_are_started_elsewhere_and_end_there_when_it_is_back() {
     let nats = Nats::start();
     let a = nats.node(KEY, "a", &[SHORT]);

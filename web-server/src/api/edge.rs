@@ -141,8 +141,9 @@ fn check(request: &ServiceRequest, site: &Site, befriended: bool) -> Result<Came
         Ok(Right::Streamer { .. }) => limits.request(Instant::now(), address)?,
         Ok(Right::Nobody) | Err(_) => limits.stranger(Instant::now(), address)?,
     }
-    request.extensions_mut().insert(Caller { address, direct, right });
-    Ok(if pass.is_some() { Came::Forwarded } else { Came::Directly })
+    let forwarded = pass.is_some();
+    request.extensions_mut().insert(Caller { address, direct, forwarded, right });
+    Ok(if forwarded { Came::Forwarded } else { Came::Directly })
 }
 
 /// How a request came.

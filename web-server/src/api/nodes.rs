@@ -41,7 +41,10 @@ pub async fn list(cluster: Membership) -> Result<HttpResponse, ApiError> {
 #[utoipa::path(
     get, path = "/api/nodes/{name}", tag = "cluster", operation_id = "get_node",
     params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, description = "Its state and its load", body = Node)),
+    responses(
+        (status = 200, description = "Its state and its load", body = Node),
+        (status = 404, description = "There is no such node, or the server is in no cluster"),
+    ),
 )]
 pub async fn get(name: web::Path<String>, cluster: Membership) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(find(&*member(cluster)?, &name)?))
@@ -56,10 +59,19 @@ pub async fn get(name: web::Path<String>, cluster: Membership) -> Result<HttpRes
 #[utoipa::path(
     post, path = "/api/nodes/{name}/drain", tag = "cluster", operation_id = "drain_node",
     params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, description = "As it is now", body = Node)),
+    responses(
+        (status = 200, description = "As it is now", body = Node),
+        (status = 404, description = "There is no such node, or the server is in no cluster"),
+        (status = 502, description = "It cannot be reached"),
+        (status = 504, description = "It does not answer in time"),
+    ),
 )]
-pub async fn drain(name: web::Path<String>, cluster: Membership) -> Result<HttpResponse, ApiError> {
-    set_draining(&name, &*member(cluster)?, true).await
+pub async fn drain(
+    name: web::Path<String>,
+    caller: Caller,
+    cluster: Membership,
+) -> Result<HttpResponse, ApiError> {
+    set_draining(&name, &caller, &*member(cluster)?, true).await
 }
 
 /// Let a node take new streamers again.
@@ -69,10 +81,19 @@ pub async fn drain(name: web::Path<String>, cluster: Membership) -> Result<HttpR
 #[utoipa::path(
     post, path = "/api/nodes/{name}/undrain", tag = "cluster", operation_id = "undrain_node",
     params(("name" = String, Path, description = "Its name")),
-    responses((status = 200, description = "As it is now", body = Node)),
+    responses(
+        (status = 200, description = "As it is now", body = Node),
+        (status = 404, description = "There is no such node, or the server is in no cluster"),
+        (status = 502, description = "It cannot be reached"),
+        (status = 504, description = "It does not answer in time"),
+    ),
 )]
-pub async fn undrain(name: web::Path<String>, cluster: Membership) -> Result<HttpResponse, ApiError> {
-    set_draining(&name, &*member(cluster)?, false).await
+pub async fn undrain(
+    name: web::Path<String>,
+    caller: Caller,
+    cluster: Membership,
+) -> Result<HttpResponse, ApiError> {
+    set_draining(&name, &caller, &*member(cluster)?, false).await
 }
 
 /// The node of this name.
@@ -84,14 +105,22 @@ pub(super) fn find(cluster: &Cluster, name: &str) -> Result<Node, Error> {
     found.ok_or_else(|| Error::NoNode(name.to_owned()))
 }
 
-async fn set_draining(name: &str, cluster: &Cluster, draining: bool) -> Result<HttpResponse, ApiError> {
+async fn set_draining(
+    name: &str,
+    caller: &Caller,
+    cluster: &Cluster,
+    draining: bool,
+) -> Result<HttpResponse, ApiError> {
     find(cluster, name)?;
     // The others' requests were forwarded to them before they came here.
     if name != cluster.name() {
         return Err(Error::NoNode(name.to_owned()).into());
     }
     cluster.set_draining(draining).await?;
-    Ok(HttpResponse::Ok().json(find(cluster, name)?))
+    let node = find(cluster, name)?;
+    // Another one is the one that was asked.
+    let this = !caller.forwarded;
+    Ok(HttpResponse::Ok().json(Node { this, ..node }))
 }
 
 /// Move a streamer to another node.
@@ -158,7 +187,7 @@ pub(super) async fn create(
     let mut created = created.map_err(|denied| match denied {
         // Others have placed streamers here at the same time.
         Denied::TooMany { max } => {
-            Error::NoCapacity(NoCapacity::Full { nodes: 1, max_streamers: max as u64 }).into()
+            Error::NoCapacity(NoCapacity::Full { full: 1, max_streamers: max as u64, busy: 0 }).into()
         }
         denied => ApiError::from(denied),
     })?;

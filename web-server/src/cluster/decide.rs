@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn candidate<'a>(name: &'a str, labels: &'a Labels, streamers: u32) -> Candidate<'a> {
-        Candidate { name, labels, state: NodeState::Alive, streamers, max_streamers: 4 }
+        Candidate { name, labels, state: NodeState::Alive, streamers, max_streamers: 4, is_busy: false }
     }
 
     fn ids(count: usize) -> Vec<StreamerId> {

@@ -316,11 +316,14 @@ impl Directory {
     /// When the leases of other nodes with streamers end; none while we do not listen.
     fn expiries(&self) -> impl Iterator<Item = (&str, Instant)> {
         let others = self.owned.keys().filter(|name| **name != self.own);
-        others.filter_map(|name| {
-            let listening = self.listening?;
-            let heard = self.nodes.get(name).map_or(listening, |known| known.heard.max(listening));
-            Some((name.as_str(), heard + self.lease))
-        })
+        others.filter_map(|name| Some((name.as_str(), self.expiry(name)?)))
+    }
+
+    /// When the lease of a node ends, or has ended, if nothing is heard of it; `None` while we do not listen.
+    pub fn expiry(&self, name: &str) -> Option<Instant> {
+        let listening = self.listening?;
+        let heard = self.nodes.get(name).map_or(listening, |known| known.heard.max(listening));
+        Some(heard + self.lease)
     }
 
     /// The streamers of these nodes that we are to start.
@@ -372,6 +375,9 @@ impl Directory {
                 version: record.map(|record| record.version.clone()),
                 streamers: streamers.try_into().unwrap_or(u32::MAX),
                 max_streamers: record.map_or(0, |record| record.max_streamers),
+                load: record.and_then(|record| record.load),
+                max_cpu_percent: record.and_then(|record| record.max_cpu_percent),
+                max_memory_mb: record.and_then(|record| record.max_memory_mb),
                 this: *name == self.own,
             }
         };
@@ -429,6 +435,7 @@ fn candidates<'a>(
         state: node.state,
         streamers: node.streamers + coming.get(&node.name).copied().unwrap_or_default(),
         max_streamers: node.max_streamers,
+        is_busy: node.is_busy(),
     };
     nodes.iter().filter(|node| !avoid.contains(&node.name)).map(candidate).collect()
 }
@@ -436,7 +443,7 @@ fn candidates<'a>(
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use common::cluster::Labels;
+    use common::cluster::{Labels, Load};
 
     use super::*;
 
@@ -455,6 +462,9 @@ mod tests {
             labels: Labels::new(),
             version: "1".into(),
             max_streamers: 2,
+            load: None,
+            max_cpu_percent: None,
+            max_memory_mb: None,
             draining: false,
         }
     }
@@ -510,7 +520,9 @@ mod tests {
             directory.abandoned(later).is_empty() && directory.next_expiry(later).is_none(),
             "nobody listened"
         );
+        assert_eq!(directory.expiry("b"), None);
         directory.listens(later);
+        assert_eq!(directory.expiry("b"), Some(later + LEASE));
         assert!(directory.abandoned(later + LEASE).is_empty());
         assert_eq!(directory.next_expiry(later), Some(later + LEASE));
         directory.heard(later + LEASE / 2, node("b"));
@@ -648,7 +660,20 @@ mod tests {
         let coming = BTreeMap::from([("b".to_owned(), 2)]);
         assert_eq!(place(&directory, &coming).as_deref(), Ok("a"));
         directory.put(id("y"), held("a", 2));
-        assert!(matches!(place(&directory, &coming), Err(NoCapacity::Full { nodes: 2, .. })));
+        assert!(matches!(place(&directory, &coming), Err(NoCapacity::Full { full: 2, .. })));
+        let load = Some(Load { cpu_percent: 150, memory_mb: 4000 });
+        let bound =
+            |max_cpu_percent, max_memory_mb| NodeRecord { load, max_cpu_percent, max_memory_mb, ..node("b") };
+        for (record, takes) in [
+            (bound(Some(151), Some(4001)), true),
+            (bound(Some(150), None), false),
+            (bound(None, Some(4000)), false),
+            (NodeRecord { load: None, ..bound(Some(1), Some(1)) }, true),
+        ] {
+            directory.heard(now, record.clone());
+            let placed = place(&directory, &BTreeMap::new());
+            assert_eq!(placed.is_ok(), takes, "{record:?}: {placed:?}");
+        }
         // One that only its streamers tell of takes no more.
         directory.put(id("z"), held("c", 3));
         let nodes = directory.nodes(now);

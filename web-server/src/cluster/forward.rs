@@ -23,9 +23,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::member::now;
 use super::pass::{self, Pass};
 use super::{Cluster, Error, lock};
 
@@ -33,6 +34,8 @@ use super::{Cluster, Error, lock};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// A `POST` that waits until the source runs takes longest.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(90);
+/// A node that is lost may still be reached, as it is NATS that it has lost: then it answers within this time.
+const LOST_DEADLINE: Duration = Duration::from_secs(5);
 /// What is read of a WebSocket at once, bytes.
 const CHUNK: usize = 16 * 1024;
 
@@ -99,7 +102,7 @@ impl Cluster {
     /// Has another node serve a request.
     ///
     /// # Errors
-    /// It cannot be reached, or does not answer in time.
+    /// It cannot be reached, or does not answer in time: at the latest when it is lost, with some patience.
     pub async fn forward(&self, to: &str, forwarded: Forwarded<'_>) -> Result<HttpResponse, Error> {
         let advertise = lock(&self.0.directory).advertise(to).map(str::to_owned);
         let advertise = advertise.ok_or_else(|| failed(to, &"it has not been heard of"))?;
@@ -120,13 +123,31 @@ impl Cluster {
         let ours_base = forwarded.base.to_owned();
         let (request, payload) =
             self.request(to, &base, &authority, forwarded).map_err(|error| failed(to, &error))?;
-        let response = timeout(RESPONSE_DEADLINE, sender.send_request(request)).await;
+        let response = tokio::select! {
+            response = timeout(RESPONSE_DEADLINE, sender.send_request(request)) => response,
+            () = self.given_up(to) => return Err(failed(to, &"it is lost, and does not answer")),
+        };
         let response = response.map_err(|_| slow(RESPONSE_DEADLINE))?.map_err(|error| failed(to, &error))?;
         match response.status() {
             hyper::StatusCode::SWITCHING_PROTOCOLS if websocket => {
                 upgraded(response, payload.unwrap_or(Payload::None)).await.map_err(|error| failed(to, &error))
             }
             _ => Ok(answer(response, &base, &ours_base)),
+        }
+    }
+
+    /// Waits until there is no point in waiting for a node any longer.
+    async fn given_up(&self, node: &str) {
+        let mut until = now() + LOST_DEADLINE;
+        loop {
+            sleep_until(until.into()).await;
+            let expiry = lock(&self.0.directory).expiry(node);
+            // While NATS is away nobody is heard of.
+            until = match expiry {
+                Some(expiry) if expiry > now() => expiry,
+                Some(_) if self.is_connected() => return,
+                _ => now() + LOST_DEADLINE,
+            };
         }
     }
 

@@ -499,6 +499,7 @@ impl Session<'_> {
 
 /// Renews the lease of this node, by a record of what it is now.
 pub(super) async fn renew(cluster: &Cluster, nats: &Nats) -> Result<(), Error> {
+    lock(&cluster.0.meter).read();
     let record = cluster.record();
     let sent = now();
     put(&cluster.0.keys, &nats.nodes, &key_of(&record.name), &record).await?;

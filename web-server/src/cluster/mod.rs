@@ -15,6 +15,7 @@ pub mod decide;
 pub mod directory;
 mod events;
 pub mod forward;
+mod load;
 pub mod member;
 mod memory;
 pub mod nats;
@@ -41,6 +42,7 @@ use tokio::time::timeout;
 
 use self::decide::Lineage;
 use self::directory::{Directory, Held};
+use self::load::Meter;
 use self::member::{now, today};
 use self::memory::Memory;
 use self::nats::{Bucket, Nats, WriteError};
@@ -142,6 +144,7 @@ struct Shared {
     /// It has read what there is. Before that it has a lease, and gets no streamers.
     ready: AtomicBool,
     draining_file: PathBuf,
+    meter: Mutex<Meter>,
     tls: tokio_rustls::TlsConnector,
     directory: Mutex<Directory>,
     used: Mutex<Used>,
@@ -228,6 +231,7 @@ impl Cluster {
             draining: AtomicBool::new(draining_file.exists()),
             ready: AtomicBool::new(false),
             draining_file,
+            meter: Mutex::default(),
             tls: forward::tls(config.ca.as_deref())?,
             directory: Mutex::new(Directory::new(config.name.clone(), config.lease)),
             used: Mutex::default(),
@@ -629,6 +633,7 @@ impl Cluster {
 
     fn record(&self) -> NodeRecord {
         let Shared { config, instance, max_streamers, draining, ready, .. } = &*self.0;
+        let load = lock(&self.0.meter).load();
         NodeRecord {
             name: config.name.clone(),
             instance: *instance,
@@ -637,6 +642,9 @@ impl Cluster {
             labels: config.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             max_streamers: *max_streamers,
+            load,
+            max_cpu_percent: config.max_cpu_percent,
+            max_memory_mb: config.max_memory_mb,
             draining: draining.load(Ordering::Relaxed) || !ready.load(Ordering::Relaxed),
         }
     }

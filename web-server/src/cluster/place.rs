@@ -15,11 +15,13 @@ pub struct Candidate<'a> {
     pub streamers: u32,
     /// Most that it takes.
     pub max_streamers: u32,
+    /// Its machine has as much to do as it may.
+    pub is_busy: bool,
 }
 
 impl Candidate<'_> {
     fn room(&self) -> u32 {
-        self.max_streamers.saturating_sub(self.streamers)
+        if self.is_busy { 0 } else { self.max_streamers.saturating_sub(self.streamers) }
     }
 }
 
@@ -49,16 +51,24 @@ pub enum NoCapacity {
         /// How many are draining.
         draining: usize,
     },
-    /// Those that take streamers have as many as they can.
-    #[error(
-        "all nodes that could take it are full: {nodes} nodes with {max_streamers} streamers (max_streamers)"
-    )]
+    /// Those that take streamers have as many as they may, or as much to do.
+    #[error("all nodes that could take it are full: {}", full_or_busy(*full, *max_streamers, *busy))]
     Full {
-        /// How many there are.
-        nodes: usize,
-        /// How many streamers they can have together.
+        /// How many have as many streamers as they may.
+        full: usize,
+        /// How many that is, of all of these together.
         max_streamers: u64,
+        /// How many more have as much to do as they may.
+        busy: usize,
     },
+}
+
+fn full_or_busy(full: usize, max_streamers: u64, busy: usize) -> String {
+    let full = (full > 0).then(|| format!("{full} with {max_streamers} streamers (max_streamers)"));
+    let busy = (busy > 0).then(|| {
+        format!("{busy} with as much to do as they may (cluster.max_cpu_percent, cluster.max_memory_mb)")
+    });
+    full.into_iter().chain(busy).collect::<Vec<_>>().join(", ")
 }
 
 fn list(labels: &Labels) -> String {
@@ -95,9 +105,13 @@ pub fn place<'a>(nodes: &[Candidate<'a>], wish: &Placement) -> Result<&'a str, N
     }
     let free = taking.iter().filter(|node| node.room() > 0);
     let best = free.max_by(|a, b| a.room().cmp(&b.room()).then_with(|| b.name.cmp(a.name)));
-    best.map(|node| node.name).ok_or_else(|| NoCapacity::Full {
-        nodes: taking.len(),
-        max_streamers: taking.iter().map(|node| u64::from(node.max_streamers)).sum(),
+    best.map(|node| node.name).ok_or_else(|| {
+        let full: Vec<_> = taking.iter().filter(|node| node.streamers >= node.max_streamers).collect();
+        NoCapacity::Full {
+            full: full.len(),
+            max_streamers: full.iter().map(|node| u64::from(node.max_streamers)).sum(),
+            busy: taking.len() - full.len(),
+        }
     })
 }
 
@@ -108,7 +122,7 @@ mod tests {
     use super::*;
 
     fn node<'a>(name: &'a str, labels: &'a Labels, streamers: u32) -> Candidate<'a> {
-        Candidate { name, labels, state: NodeState::Alive, streamers, max_streamers: 4 }
+        Candidate { name, labels, state: NodeState::Alive, streamers, max_streamers: 4, is_busy: false }
     }
 
     #[test]
@@ -125,7 +139,18 @@ mod tests {
         assert_eq!(place(&nodes, &on("x")), Err(NoCapacity::NoNode("x".into())));
         assert_eq!(place(&nodes, &on("lost")), Err(NoCapacity::Lost("lost".into())));
         assert_eq!(place(&nodes, &on("draining")), Err(NoCapacity::Draining("draining".into())));
-        assert_eq!(place(&nodes, &with(&gpu)), Err(NoCapacity::Full { nodes: 1, max_streamers: 4 }));
+        let full = NoCapacity::Full { full: 1, max_streamers: 4, busy: 0 };
+        assert_eq!(place(&nodes, &with(&gpu)), Err(full.clone()));
+        assert_eq!(
+            full.to_string(),
+            "all nodes that could take it are full: 1 with 4 streamers (max_streamers)"
+        );
+        let busy = Candidate { is_busy: true, ..node("busy", &gpu, 1) };
+        let both = place(&[busy, node("full", &gpu, 4)], &with(&gpu)).unwrap_err();
+        assert_eq!(both, NoCapacity::Full { full: 1, max_streamers: 4, busy: 1 });
+        assert!(both.to_string().ends_with(
+            ", 1 with as much to do as they may (cluster.max_cpu_percent, cluster.max_memory_mb)"
+        ));
         let zone: Labels = [("zone".to_owned(), "b".to_owned())].into();
         let missing = place(&nodes, &with(&zone)).unwrap_err();
         assert!(missing.to_string().contains("zone=b"), "{missing}");
@@ -142,23 +167,25 @@ mod tests {
     proptest! {
         #[test]
         fn never_on_one_that_is_draining_or_lost_or_full_or_unlike(
-            specs in prop::collection::vec((states(), 0u32..6, 0u32..6, any::<bool>()), 0..8),
+            specs in prop::collection::vec((states(), 0u32..6, 0u32..6, any::<bool>(), prop::bool::weighted(0.3)), 0..8),
             wants_gpu in any::<bool>(),
         ) {
             let gpu: Labels = [("gpu".to_owned(), "yes".to_owned())].into();
             let none = Labels::new();
             let names: Vec<String> = (0..specs.len()).map(|n| format!("n{n}")).collect();
-            let nodes: Vec<_> = specs.iter().zip(&names).map(|((state, streamers, max, has), name)| Candidate {
+            let nodes: Vec<_> = specs.iter().zip(&names).map(|((state, streamers, max, has, is_busy), name)| Candidate {
                 name,
                 labels: if *has { &gpu } else { &none },
                 state: *state,
                 streamers: *streamers,
                 max_streamers: *max,
+                is_busy: *is_busy,
             }).collect();
             let labels = if wants_gpu { gpu.clone() } else { none.clone() };
             let fits = |node: &&Candidate<'_>| {
                 node.state == NodeState::Alive
                     && node.streamers < node.max_streamers
+                    && !node.is_busy
                     && (!wants_gpu || node.labels == &gpu)
             };
             match place(&nodes, &Placement { node: None, labels }) {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use common::api::Streamer;
-use common::cluster::{Labels, check_labels, check_node_name};
+use common::cluster::{Labels, Load, check_labels, check_node_name};
 use common::restart::RestartPolicy;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,15 @@ pub struct NodeRecord {
     pub version: String,
     /// Most streamers that it takes.
     pub max_streamers: u32,
+    /// What its machine has to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// It takes no more while so many processors are busy, percent of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cpu_percent: Option<u32>,
+    /// It takes no more while so much memory is in use, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_memory_mb: Option<u32>,
     /// It takes no new ones.
     #[serde(default)]
     pub draining: bool,
@@ -350,6 +359,9 @@ mod tests {
             labels: [("gpu".to_owned(), "yes".to_owned())].into(),
             version: "0.1.0".into(),
             max_streamers: 64,
+            load: None,
+            max_cpu_percent: None,
+            max_memory_mb: None,
             draining: false,
         }
     }

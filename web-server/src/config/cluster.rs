@@ -81,6 +81,15 @@ pub struct Options {
           value_parser = parse_label)]
     pub cluster_label: Option<Vec<(String, String)>>,
 
+    /// This node takes no streamers while so many processors of its machine are busy, percent of one: 150 is one and a half; --max-streamers
+    /// bounds their number [default: no bound]
+    #[arg(long, env = "ORIEL_CLUSTER_MAX_CPU_PERCENT", value_name = "PERCENT")]
+    pub cluster_max_cpu_percent: Option<u32>,
+
+    /// This node takes no streamers while so much memory of its machine is in use, MiB [default: no bound]
+    #[arg(long, env = "ORIEL_CLUSTER_MAX_MEMORY_MB", value_name = "MIB")]
+    pub cluster_max_memory_mb: Option<u32>,
+
     /// A node that was not heard of for so long is lost, seconds, 2..=60 [default: 6]
     #[arg(long, env = "ORIEL_CLUSTER_LEASE_S", value_name = "SECONDS")]
     pub cluster_lease_s: Option<u32>,
@@ -134,6 +143,10 @@ pub struct File {
     pub public_url: Option<String>,
     /// `--cluster-label`.
     pub labels: Option<Labels>,
+    /// `--cluster-max-cpu-percent`.
+    pub max_cpu_percent: Option<u32>,
+    /// `--cluster-max-memory-mb`.
+    pub max_memory_mb: Option<u32>,
     /// `--cluster-lease-s`.
     pub lease_s: Option<u32>,
     /// `--cluster-on-partition`.
@@ -184,6 +197,10 @@ pub struct Cluster {
     pub public_url: Option<String>,
     /// Labels of this node.
     pub labels: Labels,
+    /// It takes no streamers while so many processors are busy, percent of one.
+    pub max_cpu_percent: Option<u32>,
+    /// It takes no streamers while so much memory is in use, MiB.
+    pub max_memory_mb: Option<u32>,
     /// A node that was not heard of for so long is lost.
     pub lease: Duration,
     /// What becomes of streamers that may have been started elsewhere.
@@ -223,6 +240,8 @@ impl Options {
             cluster_advertise: self.cluster_advertise.or(file.advertise),
             cluster_public_url: self.cluster_public_url.or(file.public_url),
             cluster_label: self.cluster_label.or(file.labels.map(listed)),
+            cluster_max_cpu_percent: self.cluster_max_cpu_percent.or(file.max_cpu_percent),
+            cluster_max_memory_mb: self.cluster_max_memory_mb.or(file.max_memory_mb),
             cluster_lease_s: self.cluster_lease_s.or(file.lease_s),
             cluster_on_partition: self.cluster_on_partition.or(file.on_partition),
             cluster_replicas: self.cluster_replicas.or(file.replicas),
@@ -287,6 +306,14 @@ impl Cluster {
         if let Err(message) = check_labels(&labels) {
             return invalid("cluster.labels", message);
         }
+        for (field, most) in [
+            ("cluster.max_cpu_percent", options.cluster_max_cpu_percent),
+            ("cluster.max_memory_mb", options.cluster_max_memory_mb),
+        ] {
+            if most == Some(0) {
+                return invalid(field, "must be at least 1; a node that takes nothing is drained".into());
+            }
+        }
         let lease_s = options.cluster_lease_s.unwrap_or(DEFAULT_LEASE_S);
         if !LEASE_S.contains(&lease_s) {
             let message = format!("must be from {} to {}, not {lease_s}", LEASE_S.start(), LEASE_S.end());
@@ -322,6 +349,8 @@ impl Cluster {
             advertise,
             public_url,
             labels,
+            max_cpu_percent: options.cluster_max_cpu_percent,
+            max_memory_mb: options.cluster_max_memory_mb,
             lease: Duration::from_secs(lease_s.into()),
             on_partition: options.cluster_on_partition.unwrap_or_default(),
             replicas,
@@ -411,6 +440,8 @@ mod tests {
         }
         for (more, field) in [
             (&["--cluster-lease-s", "1"][..], "cluster.lease_s"),
+            (&["--cluster-max-cpu-percent", "0"][..], "cluster.max_cpu_percent"),
+            (&["--cluster-max-memory-mb", "0"][..], "cluster.max_memory_mb"),
             (&["--cluster-replicas", "2"], "cluster.replicas"),
             (&["--cluster-public-url", "https://a;b"], "cluster.public_url"),
             (&["--cluster-label", "a b=c"], "cluster.labels"),

@@ -135,6 +135,12 @@ pub const KEYS: &[Key] = &[
     key("cluster.advertise", "cluster_advertise", |c| of_cluster(c, |cluster| json!(cluster.advertise))),
     key("cluster.public_url", "cluster_public_url", |c| of_cluster(c, |cluster| json!(cluster.public_url))),
     key("cluster.labels", "cluster_label", |c| of_cluster(c, |cluster| json!(cluster.labels))),
+    key("cluster.max_cpu_percent", "cluster_max_cpu_percent", |c| {
+        of_cluster(c, |cluster| json!(cluster.max_cpu_percent))
+    }),
+    key("cluster.max_memory_mb", "cluster_max_memory_mb", |c| {
+        of_cluster(c, |cluster| json!(cluster.max_memory_mb))
+    }),
     key("cluster.lease_s", "cluster_lease_s", |c| of_cluster(c, |cluster| json!(cluster.lease.as_secs()))),
     key("cluster.on_partition", "cluster_on_partition", |c| {
         of_cluster(c, |cluster| json!(cluster.on_partition))

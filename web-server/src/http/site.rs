@@ -53,6 +53,8 @@ pub struct Caller {
     pub address: IpAddr,
     /// Whether the request came without a proxy.
     pub direct: bool,
+    /// Whether another node of the cluster was asked, and has forwarded the request.
+    pub forwarded: bool,
     /// The caller's right, or why it has none.
     pub right: Result<Right, Refused>,
 }

@@ -178,6 +178,9 @@ fn a_cluster_is_shown_by_its_nodes() {
         version: None,
         streamers: 0,
         max_streamers: 1,
+        load: None,
+        max_cpu_percent: None,
+        max_memory_mb: None,
         this: name == "a",
     };
     let nodes = vec![node("a", NodeState::Alive), node("b", NodeState::Alive), node("c", NodeState::Lost)];

@@ -35,7 +35,7 @@ impl FromRequest for Gate {
         let limits = request.app_data::<web::Data<Limits>>().expect("the server has them");
         let auth = auth.clone().into_inner();
         let limits = limits.clone().into_inner();
-        let opened = site::caller(request).and_then(|Caller { address, direct, right }| {
+        let opened = site::caller(request).and_then(|Caller { address, direct, right, .. }| {
             // An invalid token is refused, even where no token would be needed.
             Ok(Self { auth, limits, address, direct, right: right? })
         });

@@ -4,7 +4,10 @@ import { t } from "../i18n/words";
 import { listOfNode } from "../list/address";
 import { ConfirmDialog } from "../ui/ConfirmDialog";
 import { Pill } from "../ui/Pill";
-import { fullness, labelsOf, STATES } from "./describe";
+import { bytes } from "../ui/format";
+import { fullness, isBusy, labelsOf, STATES } from "./describe";
+
+const MIB = 1_048_576;
 
 type NodeCardProps = {
   readonly api: Api;
@@ -17,8 +20,9 @@ type NodeCardProps = {
 export function NodeCard({ api, root, node, onChanged }: NodeCardProps) {
   const [asking, setAsking] = useState(false);
   const sessions = useId();
-  const { name, state, advertise, version, streamers, max_streamers: most } = node;
-  const { tone, text, meaning } = STATES[state];
+  const { name, state, advertise, version, streamers, max_streamers: most, load } = node;
+  const { tone, text, meaning: ofState } = STATES[state];
+  const meaning = state === "alive" && isBusy(node) ? "node-busy-text" : ofState;
   const draining = state === "draining";
   const labels = labelsOf(node);
   return (
@@ -67,6 +71,11 @@ export function NodeCard({ api, root, node, onChanged }: NodeCardProps) {
       </div>
       <p className="card-facts">
         {advertise !== undefined && <span>{advertise}</span>}
+        {load !== undefined && state !== "lost" && (
+          <span data-testid="node-load">
+            {t("node-cpu", { share: t("percent", { percent: load.cpu_percent }) })}, {t("node-memory", { size: bytes(load.memory_mb * MIB) })}
+          </span>
+        )}
         {version !== undefined && <span>{t("version", { version })}</span>}
         {labels.map((label) => (
           <code key={label}>{label}</code>

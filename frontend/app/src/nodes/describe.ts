@@ -22,6 +22,12 @@ export function fullness({ streamers, max_streamers: most }: Pick<Node, "streame
   return most === 0 ? 1 : Math.min(streamers / most, 1);
 }
 
+/** Whether its machine has as much to do as it may, so that the node takes no more. What is not known is no reason. */
+export function isBusy({ load, max_cpu_percent: cpu, max_memory_mb: memory }: Pick<Node, "load" | "max_cpu_percent" | "max_memory_mb">): boolean {
+  if (load === undefined) return false;
+  return (cpu !== undefined && load.cpu_percent >= cpu) || (memory !== undefined && load.memory_mb >= memory);
+}
+
 /** Its labels as they are configured: `gpu=yes`. */
 export function labelsOf({ labels }: Pick<Node, "labels">): readonly string[] {
   return Object.entries(labels)

@@ -58,6 +58,7 @@ export * from "./LastEnd";
 export * from "./LatencyHistogram";
 export * from "./LatencyReport";
 export * from "./LinkQuality";
+export * from "./Load";
 export * from "./LogTail";
 export * from "./MoonlightCodec";
 export * from "./MoonlightSpec";

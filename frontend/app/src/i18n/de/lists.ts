@@ -51,7 +51,7 @@ export const lists: Translation<typeof english> = {
   "most-people-hint": "25, wenn leer",
   "room-needs-name": "Ein Raum braucht einen Namen.",
   "whole-number": "Eine ganze Zahl ab 1.",
-  "enter-room": "{name} betreten",
+  "enter-room": "In {name} eintreten",
   "delete-room": "Der Raum und was darin geschrieben wurde, ist dann weg.",
   "delete-occupied": {
     one: "Der Raum und was darin geschrieben wurde, ist dann weg, auch für die {count} Person darin.",
@@ -139,6 +139,9 @@ export const lists: Translation<typeof english> = {
   "node-answers": "hat diese Seite beantwortet",
   "node-draining-text": "Er nimmt keine neuen Sitzungen auf. Die, die er hat, laufen weiter.",
   "node-lost-text": "Von ihm ist nichts zu hören. Die seiner Sitzungen, die von selbst neu starten, werden auf anderen Knoten gestartet.",
+  "node-busy-text": "Er nimmt gerade keine neuen Sitzungen: Seine Maschine hat so viel zu tun, wie sie darf.",
+  "node-cpu": "Prozessoren: {share}",
+  "node-memory": "Speicher: {size}",
   "node-sessions": { one: "{has} von {count} Sitzung", other: "{has} von {count} Sitzungen" },
   version: "Version {version}",
   drain: "Leerlaufen lassen",
