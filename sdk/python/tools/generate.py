@@ -68,8 +68,6 @@ class Unknown:
     data: dict[str, Any]
 '''
 PRIMITIVES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-# Schemas without a meaning of their own: the names that the server's language gives to its types.
-ANONYMOUS = {"String", "u8", "BTreeSet"}
 RENAMED = [
     (r"^StreamerEvent(.+)$", r"\1Event"),
     (r"^GapMissed$", "MissedEvent"),
@@ -145,7 +143,7 @@ class Models:
         """The type as it is written. Aliases are evaluated where they stand, so names in them are quoted."""
         if "$ref" in schema:
             name = schema["$ref"][len(REFERENCE) :]
-            if name in ANONYMOUS or self.is_one(name):
+            if self.is_one(name):
                 return self.type_of(self.schemas[name], quoted)
             return f'"{python_name(name)}"' if quoted else python_name(name)
         if "enum" in schema:
@@ -177,7 +175,7 @@ class Models:
     def write(self) -> str:
         aliases = []
         classes = []
-        for name in sorted((self.inputs | self.outputs) - ANONYMOUS, key=python_name):
+        for name in sorted(self.inputs | self.outputs, key=python_name):
             schema = self.schemas[name]
             members = self.members(schema)
             if self.is_one(name):

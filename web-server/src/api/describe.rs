@@ -11,6 +11,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 
 /// Applies every change. Applying it twice is the same as applying it once.
 pub fn for_generators(document: &mut Value) {
+    inline_unnamed(document);
     rewrite(document);
     if let Some(operations) = document.pointer_mut("/paths").and_then(Value::as_object_mut) {
         for operation in operations.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
@@ -27,6 +28,39 @@ pub fn for_generators(document: &mut Value) {
         }
     }
     remove_unused_unions(document);
+}
+
+/// Types of Rust's own that `utoipa` takes for ours where one of our types is another name for them.
+const UNNAMED: [&str; 4] = ["BTreeMap", "BTreeSet", "String", "u8"];
+
+/// Writes schemas that only have a name of Rust's where they are used.
+fn inline_unnamed(document: &mut Value) {
+    let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let unnamed: Map<String, Value> = UNNAMED
+        .iter()
+        .filter_map(|name| Some((format!("{SCHEMAS}{name}"), schemas.remove(*name)?)))
+        .collect();
+    inline(document, &unnamed);
+}
+
+fn inline(value: &mut Value, unnamed: &Map<String, Value>) {
+    match value {
+        Value::Object(object) => {
+            let named = object.get("$ref").and_then(Value::as_str).and_then(|name| unnamed.get(name));
+            if let Some(Value::Object(schema)) = named {
+                object.remove("$ref");
+                // What is said beside the reference, such as a description, is said of this use.
+                for (key, value) in schema {
+                    object.entry(key).or_insert_with(|| value.clone());
+                }
+            }
+            object.values_mut().for_each(|value| inline(value, unnamed));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| inline(value, unnamed)),
+        _ => {}
+    }
 }
 
 /// Changes that apply wherever the shape occurs.
@@ -237,6 +271,25 @@ mod tests {
         let once = document.clone();
         for_generators(&mut document);
         assert_eq!(document, once);
+    }
+
+    #[test]
+    fn types_of_rust_are_written_where_they_are_used() {
+        let mut document = json!({"paths": {}, "components": {"schemas": {
+            "Node": {"properties": {"labels": {"$ref": "#/components/schemas/BTreeMap", "description": "By name."}}},
+            "BTreeMap": {"type": "object", "description": "A map.", "additionalProperties": {"$ref": "#/components/schemas/String"}},
+            "String": {"type": "string"},
+        }}});
+        for_generators(&mut document);
+        let labels =
+            json!({"type": "object", "description": "By name.", "additionalProperties": {"type": "string"}});
+        assert_eq!(document["components"]["schemas"], json!({"Node": {"properties": {"labels": labels}}}));
+        // All that there are.
+        let names = crate::api::openapi::value()["components"]["schemas"].as_object().unwrap().clone();
+        let foreign = ["HashMap", "HashSet", "Option", "Value", "Vec"];
+        for name in names.keys() {
+            assert!(name.starts_with(char::is_uppercase) && !foreign.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

@@ -224,6 +224,8 @@ class CreateRoom(_CreateRoom, total=False):
     """Most peers at once, 1..=1000."""
     on_idle: Optional[OnIdle]
     """What happens to it then. Absent: as configured."""
+    placement: Optional[Placement]
+    """Which node of a cluster it may be at. Absent: any."""
     slots: int
     """Slots negotiated with every peer, 1..=16: so many pictures are seen at once."""
     source: Optional[SourceSpec]
@@ -698,6 +700,16 @@ class LatencyHistogram:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What the machine of a node has to do, whoever has it done."""
+
+    cpu_percent: int
+    """Processors that are busy, percent of one, on average since the lease was renewed before."""
+    memory_mb: int
+    """Memory in use, MiB."""
+
+
+@dataclass(frozen=True)
 class LogTail:
     """`GET /api/streamers/{id}/logs`."""
 
@@ -807,7 +819,7 @@ class NetworkStats:
 class Node:
     """A node of the cluster."""
 
-    labels: BTreeMap
+    labels: dict[str, str]
     """Its labels."""
     max_streamers: int
     """Most that it takes."""
@@ -821,6 +833,13 @@ class Node:
     """It is the one that has answered."""
     advertise: Optional[str] = None
     """URL at which the other nodes reach it; absent when it was lost before this server was started."""
+    load: Optional[Load] = None
+    """What its machine had to do when the lease was last renewed; absent where it is not known."""
+    max_cpu_percent: Optional[int] = None
+    """It takes no more while `load.cpu_percent` is not less (`cluster.max_cpu_percent`); absent without such a
+    bound."""
+    max_memory_mb: Optional[int] = None
+    """It takes no more while `load.memory_mb` is not less (`cluster.max_memory_mb`); absent without such a bound."""
     public_url: Optional[str] = None
     """URL at which browsers reach it; absent when it has not said one."""
     version: Optional[str] = None
@@ -1036,7 +1055,7 @@ class Pixel:
 class Placement(TypedDict, total=False):
     """Which node a streamer may run on."""
 
-    labels: BTreeMap
+    labels: dict[str, str]
     """Nodes that have all of these labels."""
     node: Optional[str]
     """The node on which it is started. When that is lost, another one may start it."""
@@ -1149,14 +1168,17 @@ class Room:
     """Most peers at once."""
     name: str
     """Shown to people."""
-    participants: int
-    """How many there are."""
     slots: int
     """Slots negotiated with every peer."""
     state: StreamerState
     """State of its streamer."""
     expires_at: Optional[datetime] = None
     """When it will be deleted, if it will."""
+    node: Optional[str] = None
+    """The node of the cluster that it is at; absent without a cluster."""
+    participants: Optional[int] = None
+    """How many there are; absent in the list of a cluster where the room is at another node than the one that has
+    answered."""
 
 
 @dataclass(frozen=True)
@@ -1611,8 +1633,6 @@ AppRef = Union[int, str]
 
 # An action on a streamer.
 AuditAction = Literal["created", "adopted", "restarted", "ended", "stopped", "deleted", "moved", "joined", "left", "removed", "role-changed", "control-changed", "lifetime-changed", "token-issued", "token-revoked", "file-read", "file-written", "file-deleted"]
-
-BTreeMap = dict[str, str]
 
 # A mouse button, 1..=9 as X counts: 1 left, 2 middle, 3 right, 4–7 wheel, 8 back, 9 forward.
 Button = int
