@@ -18,6 +18,14 @@ def agent() -> bytes:
         return s.screenshot()
 
 
+def emptied(client: oriel.Client, name: str) -> dict[str, str]:
+    node: oriel.models.Node = client.nodes.drain(name)
+    for streamer in client.streamers.list(node=node.name):
+        client.attach(streamer.id).relocate(labels={"gpu": "yes"})
+    with client.session(placement={"labels": {"gpu": "yes"}}):
+        return client.nodes.get(name).labels
+
+
 async def asynchronous() -> Optional[str]:
     async with oriel.AsyncClient("http://localhost:8080", "token") as client:
         async with client.session(source={"type": "rtsp", "url": "rtsp://camera"}) as s:
@@ -33,3 +41,4 @@ def wrong() -> None:
         s.invite("owner")  # type: ignore[arg-type]
         print(s.windows()[0].name)  # type: ignore[attr-defined]
     oriel.Client().session(source={"type": "desktop", "widht": 1})  # type: ignore[arg-type]
+    oriel.Client().session(placement={"nodes": ["a"]})  # type: ignore[typeddict-unknown-key]

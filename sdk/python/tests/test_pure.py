@@ -84,6 +84,7 @@ def test_repetitions_are_bounded_and_slow_down() -> None:
         (404, "slot_not_found", oriel.NotFound),
         (409, "no_free_slot", oriel.Conflict),
         (409, "streamer_failed", oriel.SessionUnavailable),
+        (409, "streamer_moved", oriel.SessionUnavailable),
         (413, "clipboard_too_long", oriel.InvalidRequest),
         (429, "room_full", oriel.LimitReached),
         (504, "stalled", oriel.SessionUnavailable),
@@ -165,6 +166,7 @@ def test_a_session_is_described_as_the_api_takes_it() -> None:
         "on_idle": "delete",
     }
     assert _options.session_body({"idle_timeout": None})["idle_timeout_s"] is None
+    assert _options.session_body({"placement": {"node": "a"}})["placement"] == {"node": "a"}
     assert _options.session_body({})["id"] != _options.session_body({})["id"]
     with pytest.raises(TypeError, match="widht"):
         _options.session_body({"widht": 1})  # type: ignore[typeddict-unknown-key]

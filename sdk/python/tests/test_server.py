@@ -324,6 +324,15 @@ def test_hosts_are_listed_and_refused(client: oriel.Client) -> None:
     assert caught.value.code == "host_not_found"
 
 
+def test_a_server_says_what_it_is_and_that_it_is_in_no_cluster(client: oriel.Client) -> None:
+    info = client.info()
+    assert (info.version, "v1" in info.api_versions) == (oriel.__version__, True)
+    assert "cluster" not in info.features
+    with pytest.raises(oriel.NotFound) as caught:
+        client.nodes.list()
+    assert caught.value.code == "no_cluster"
+
+
 def test_a_server_that_is_away_is_named(client: oriel.Client) -> None:
     with oriel.Client("http://127.0.0.1:9", retries=0) as away, pytest.raises(oriel.ConnectionFailed) as caught:
         away.ready()

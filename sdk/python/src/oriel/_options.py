@@ -66,6 +66,9 @@ class SessionOptions(TypedDict, total=False):
     """How much can be shown at once."""
     restart: models.RestartSpec
     """Whether it is started again when it ends by itself."""
+    placement: models.Placement
+    """Which node of the cluster it runs on: `{"node": "node-3"}` or `{"labels": {"gpu": "yes"}}`; the one with the most room if absent. A server that is in
+    no cluster ignores it."""
     expires: Seconds
     """It is deleted after so long in any case."""
     idle_timeout: Optional[Seconds]
@@ -92,6 +95,7 @@ def session_body(options: SessionOptions) -> dict[str, Any]:
         sources=options.get("sources"),
         slots=options.get("slots"),
         restart=options.get("restart"),
+        placement=options.get("placement"),
         expires_in_s=None if expires is None else whole_seconds(expires),
         on_idle=None if idle_timeout is None else "delete",
     )

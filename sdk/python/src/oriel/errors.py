@@ -91,7 +91,7 @@ class Conflict(ApiError):
 
 
 class SessionUnavailable(ApiError):
-    """The session cannot answer now: it starts, stops, was replaced, hangs or has failed (409, 502, 503, 504)."""
+    """The session cannot answer now: it starts, stops, moves to another node, was replaced, hangs or has failed (409, 502, 503, 504)."""
 
 
 class LimitReached(ApiError):
@@ -109,6 +109,7 @@ _SESSION = {
     "streamer_stopped",
     "streamer_stopping",
     "streamer_failed",
+    "streamer_moved",
     "streamer_gone",
     "streamer_busy",
     "streamer_timeout",

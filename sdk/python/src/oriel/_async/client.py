@@ -47,6 +47,7 @@ class AsyncClient:
         self.tokens: AsyncTokens = AsyncTokens(self._transport, self.public_url)
         self.rooms: AsyncRooms = AsyncRooms(self._transport, self.tokens)
         self.hosts: AsyncHosts = AsyncHosts(self._transport)
+        self.nodes: AsyncNodes = AsyncNodes(self._transport)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -98,6 +99,10 @@ class AsyncClient:
         """The streams of the server's configuration, which `WS /api/ws` shows."""
         return await self._transport.json(models.StreamList, "GET", "api/streams")
 
+    async def info(self) -> models.ApiInfo:
+        """Version and features of the server, which needs no token for it: `"cluster" in info.features` where it is in one."""
+        return await self._transport.json(models.ApiInfo, "GET", "api")
+
     async def ready(self) -> bool:
         """Whether the server can take on work; raises `ServerError` with the reason if not."""
         await self._transport.request("GET", "readyz")
@@ -110,9 +115,14 @@ class AsyncStreamers:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    async def list(self) -> builtins.list[models.Streamer]:
-        """All, in order of their ids."""
-        return (await self._transport.json(models.StreamerList, "GET", "api/streamers")).streamers
+    async def list(self, *, node: Optional[str] = None) -> builtins.list[models.Streamer]:
+        """All, in order of their ids; with `node` those that this node of the cluster has, none if there is no such node.
+
+        Those of other nodes than the one that is asked come as they were a moment ago, without peers, slots and counters, which `get()` has.
+        """
+        return (
+            await self._transport.json(models.StreamerList, "GET", "api/streamers", query=given(node=node))
+        ).streamers
 
     async def get(self, id: str) -> models.Streamer:
         """One."""
@@ -123,7 +133,8 @@ class AsyncStreamers:
     ) -> models.Streamer:
         """Makes one; with `wait`, it runs then. The same body a second time gives the same streamer.
 
-        An id is chosen here if there is none, so that a request whose answer was lost can be repeated without making two.
+        An id is chosen here if there is none, so that a request whose answer was lost can be repeated without making two. In a cluster, raises `ServerError`
+        if no node has room that fits its `placement` (`no_capacity`), and if NATS is not reached (`cluster_unreachable`).
         """
         body = {**body, "id": body.get("id") or unique_id()}
         return await self._transport.json(
@@ -312,3 +323,35 @@ class AsyncHosts:
     async def cancel(self, id: str) -> None:
         """Ends the app that runs on it."""
         await self._transport.request("POST", f"api/hosts/{segment(id)}/cancel")
+
+
+class AsyncNodes:
+    """The machines of a cluster (docs/CLUSTER.md), of which any can be asked. For admins.
+
+    All of it raises `NotFound` where the server is in no cluster (`no_cluster`), and where there is no node of this name (`node_not_found`).
+    """
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def list(self) -> builtins.list[models.Node]:
+        """All, in order of their names, with state, labels, and how many streamers each has and takes."""
+        return (await self._transport.json(models.NodeList, "GET", "api/nodes")).nodes
+
+    async def get(self, name: str) -> models.Node:
+        """One, as the node that is asked knows it."""
+        return await self._transport.json(models.Node, "GET", f"api/nodes/{segment(name)}")
+
+    async def drain(self, name: str) -> models.Node:
+        """Lets one take no new streamers until `undrain()`, also after a restart; those that it has go on. Gives it as it says itself that it is.
+
+        Other nodes hear of it a moment later. Raises `ServerError` if the node does not answer (`node_unreachable`), as when it is lost.
+        """
+        return await self._set(name, "drain")
+
+    async def undrain(self, name: str) -> models.Node:
+        """Lets one take new streamers again; otherwise as `drain()`."""
+        return await self._set(name, "undrain")
+
+    async def _set(self, name: str, what: str) -> models.Node:
+        return await self._transport.json(models.Node, "POST", f"api/nodes/{segment(name)}/{what}", repeatable=True)

@@ -48,6 +48,7 @@ class Client:
         self.tokens: Tokens = Tokens(self._transport, self.public_url)
         self.rooms: Rooms = Rooms(self._transport, self.tokens)
         self.hosts: Hosts = Hosts(self._transport)
+        self.nodes: Nodes = Nodes(self._transport)
 
     def __enter__(self) -> Client:
         return self
@@ -99,6 +100,10 @@ class Client:
         """The streams of the server's configuration, which `WS /api/ws` shows."""
         return self._transport.json(models.StreamList, "GET", "api/streams")
 
+    def info(self) -> models.ApiInfo:
+        """Version and features of the server, which needs no token for it: `"cluster" in info.features` where it is in one."""
+        return self._transport.json(models.ApiInfo, "GET", "api")
+
     def ready(self) -> bool:
         """Whether the server can take on work; raises `ServerError` with the reason if not."""
         self._transport.request("GET", "readyz")
@@ -111,9 +116,14 @@ class Streamers:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self) -> builtins.list[models.Streamer]:
-        """All, in order of their ids."""
-        return (self._transport.json(models.StreamerList, "GET", "api/streamers")).streamers
+    def list(self, *, node: Optional[str] = None) -> builtins.list[models.Streamer]:
+        """All, in order of their ids; with `node` those that this node of the cluster has, none if there is no such node.
+
+        Those of other nodes than the one that is asked come as they were a moment ago, without peers, slots and counters, which `get()` has.
+        """
+        return (
+            self._transport.json(models.StreamerList, "GET", "api/streamers", query=given(node=node))
+        ).streamers
 
     def get(self, id: str) -> models.Streamer:
         """One."""
@@ -124,7 +134,8 @@ class Streamers:
     ) -> models.Streamer:
         """Makes one; with `wait`, it runs then. The same body a second time gives the same streamer.
 
-        An id is chosen here if there is none, so that a request whose answer was lost can be repeated without making two.
+        An id is chosen here if there is none, so that a request whose answer was lost can be repeated without making two. In a cluster, raises `ServerError`
+        if no node has room that fits its `placement` (`no_capacity`), and if NATS is not reached (`cluster_unreachable`).
         """
         body = {**body, "id": body.get("id") or unique_id()}
         return self._transport.json(
@@ -313,3 +324,35 @@ class Hosts:
     def cancel(self, id: str) -> None:
         """Ends the app that runs on it."""
         self._transport.request("POST", f"api/hosts/{segment(id)}/cancel")
+
+
+class Nodes:
+    """The machines of a cluster (docs/CLUSTER.md), of which any can be asked. For admins.
+
+    All of it raises `NotFound` where the server is in no cluster (`no_cluster`), and where there is no node of this name (`node_not_found`).
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self) -> builtins.list[models.Node]:
+        """All, in order of their names, with state, labels, and how many streamers each has and takes."""
+        return (self._transport.json(models.NodeList, "GET", "api/nodes")).nodes
+
+    def get(self, name: str) -> models.Node:
+        """One, as the node that is asked knows it."""
+        return self._transport.json(models.Node, "GET", f"api/nodes/{segment(name)}")
+
+    def drain(self, name: str) -> models.Node:
+        """Lets one take no new streamers until `undrain()`, also after a restart; those that it has go on. Gives it as it says itself that it is.
+
+        Other nodes hear of it a moment later. Raises `ServerError` if the node does not answer (`node_unreachable`), as when it is lost.
+        """
+        return self._set(name, "drain")
+
+    def undrain(self, name: str) -> models.Node:
+        """Lets one take new streamers again; otherwise as `drain()`."""
+        return self._set(name, "undrain")
+
+    def _set(self, name: str, what: str) -> models.Node:
+        return self._transport.json(models.Node, "POST", f"api/nodes/{segment(name)}/{what}", repeatable=True)
