@@ -29,6 +29,12 @@ pub struct Joined {
 #[derive(Deserialize)]
 struct Done {}
 
+fn command(server: &Server, streamer: &str) -> Result<Command> {
+    let mut command = Command::new(binary("native-peers")?);
+    command.arg("--server").arg(server.address().to_string()).arg("--streamer").arg(streamer);
+    Ok(command)
+}
+
 impl NativePeers {
     /// Without peers yet; they will be on the stack that costs least.
     ///
@@ -43,13 +49,40 @@ impl NativePeers {
     /// # Errors
     /// When the program cannot be started.
     pub fn start_on(stack: Stack, server: &Server, streamer: &str, units: bool) -> Result<Self> {
-        let mut command = Command::new(binary("native-peers")?);
-        command.arg("--server").arg(server.address().to_string()).arg("--streamer").arg(streamer);
+        let mut command = command(server, streamer)?;
         command.arg("--stack").arg(stack.to_string());
         if units {
             command.arg("--units");
         }
         Ok(Self(LineProcess::start("native-peers", &mut command)?))
+    }
+
+    /// Peers of a room, who may publish.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_in_room(server: &Server, room: &str) -> Result<Self> {
+        let mut command = command(server, room)?;
+        command.arg("--controllers");
+        Ok(Self(LineProcess::start("native-peers", &mut command)?))
+    }
+
+    /// The first so many of a room publish cameras of 30 pictures a second, each in so many packets, until the end.
+    ///
+    /// # Errors
+    /// When they may not.
+    pub fn publish(&mut self, count: usize, pieces: usize) -> Result<()> {
+        self.0.say(&format!("publish {count} {pieces}"))?;
+        self.0.hear::<Done>().map(|Done {}| ())
+    }
+
+    /// When the first camera has sent its pictures since [`NativePeers::begin`], in order, microseconds since 1970.
+    ///
+    /// # Errors
+    /// When a peer was lost.
+    pub fn sent(&mut self) -> Result<Vec<u64>> {
+        self.0.say("sent")?;
+        self.0.hear()
     }
 
     /// Keeps the program on one processor.

@@ -54,14 +54,20 @@ pub struct Camera {
     ssrc: u32,
     sequence: u16,
     frame: u32,
+    pieces: usize,
     sent: VecDeque<Outgoing>,
 }
 
 impl Camera {
-    /// One that sends in this section.
+    /// One that sends in this section, small pictures.
     pub fn new(place: Place, ssrc: u32) -> Self {
+        Self::with_pieces(place, ssrc, 3)
+    }
+
+    /// One whose pictures are cut into so many packets, at least two.
+    pub fn with_pieces(place: Place, ssrc: u32, pieces: usize) -> Self {
         // Soon to wrap.
-        Self { place, ssrc, sequence: u16::MAX - 5, frame: 0, sent: VecDeque::new() }
+        Self { place, ssrc, sequence: u16::MAX - 5, frame: 0, pieces: pieces.max(2), sent: VecDeque::new() }
     }
 
     /// Its stream.
@@ -78,7 +84,8 @@ impl Camera {
             payloads.push(Bytes::from_static(&SPS));
             payloads.push(Bytes::from_static(&PPS));
         }
-        for (first, last) in [(true, false), (false, false), (false, true)] {
+        for piece in 1..=self.pieces {
+            let (first, last) = (piece == 1, piece == self.pieces);
             let mut payload = BytesMut::new();
             payload.put_u8(FU_A);
             payload.put_u8(unit & 0x1f | u8::from(first) << 7 | u8::from(last) << 6);

@@ -1,20 +1,23 @@
 //! Native peers in a process of their own, so that what they cost is not counted as the streamer's.
 //!
 //! Joins, and then obeys lines on standard input, answering each with a line of JSON:
-//! `join N` (more peers), `start`, `stop` (a [`bench::reception::Reception`] of what came between), `frames` (when whole frames came
+//! `join N` (more peers), `publish N PIECES` (the first N publish cameras of 30 pictures a second in so many packets each, until the
+//! end), `sent` (when the first of them sent its pictures since `start`), `start`, `stop` (a [`bench::reception::Reception`] of what came between), `frames` (when whole frames came
 //! since `start`), `units FILE` (appends
 //! the access units of the first peer to a file from its next keyframe on, with `--units`). Ends with standard input.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bench::cpu;
 use bench::reception::Receiver as Reception;
 use clap::Parser;
-use common::signal::{ClientMessage, Role};
+use common::signal::{ClientMessage, PublishKind, Role, ServerMessage};
+use native_peer::camera::{Camera, places};
 use native_peer::{Event, Media, Options, Stack, Swarm};
 
 #[derive(Parser)]
@@ -28,6 +31,9 @@ struct Args {
     /// Decrypt, and keep the newest access units of the first peer for `units`
     #[arg(long)]
     units: bool,
+    /// Join as controllers, who may publish in a room
+    #[arg(long)]
+    controllers: bool,
     /// By which crate they do WebRTC: rtc or webrtc
     #[arg(long, default_value_t = Stack::Rtc)]
     stack: Stack,
@@ -39,12 +45,17 @@ const JOIN_DEADLINE: Duration = Duration::from_secs(60);
 const JOIN_TICK: Duration = Duration::from_millis(2);
 /// Commands are looked for this often when nothing arrives.
 const COMMAND_TICK: Duration = Duration::from_millis(10);
+/// From one picture of a camera to the next.
+const PICTURE: Duration = Duration::from_nanos(33_333_333);
+/// The stream of the first camera; those of others follow.
+const FIRST_SSRC: u32 = 1000;
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let Args { server, streamer, units, stack } = args;
+    let Args { server, streamer, units, controllers, stack } = args;
+    let role = if controllers { Role::Controller } else { Role::Viewer };
     let media = if units { Media::Units } else { Media::Headers };
-    let swarm = Swarm::on(stack, Options { server, streamer, role: Role::Viewer, media })?;
+    let swarm = Swarm::on(stack, Options { server, streamer, role, media })?;
     let (sender, commands) = sync_channel(4);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -53,7 +64,18 @@ fn main() -> Result<()> {
             }
         }
     });
-    Program { swarm, units, reception: Reception::default(), cpu_us: 0 }.run(&commands)
+    let program = Program {
+        swarm,
+        units,
+        reception: Reception::default(),
+        cpu_us: 0,
+        offers: BTreeMap::new(),
+        cameras: BTreeMap::new(),
+        published: 0,
+        next_picture: Instant::now(),
+        sent_us: Vec::new(),
+    };
+    program.run(&commands)
 }
 
 struct Program {
@@ -61,6 +83,14 @@ struct Program {
     units: bool,
     reception: Reception,
     cpu_us: u64,
+    /// The last of each peer.
+    offers: BTreeMap<usize, String>,
+    /// Each with whether its next picture is a keyframe.
+    cameras: BTreeMap<usize, (Camera, bool)>,
+    published: usize,
+    next_picture: Instant,
+    /// When the first camera sent its pictures, microseconds since 1970.
+    sent_us: Vec<u64>,
 }
 
 impl Program {
@@ -79,9 +109,36 @@ impl Program {
                     return Ok(());
                 }
             }
-            let deadline = Instant::now() + COMMAND_TICK;
-            while let Some((peer, event)) = self.swarm.next(deadline)? {
-                self.event(peer, event)?;
+            self.pass(Instant::now() + COMMAND_TICK)?;
+        }
+    }
+
+    /// Takes what comes and sends what is due until then; how many peers have connected meanwhile.
+    fn pass(&mut self, deadline: Instant) -> Result<usize> {
+        let mut connected = 0;
+        loop {
+            let now = Instant::now();
+            if !self.cameras.is_empty() && now >= self.next_picture {
+                // What could not be sent in time is not made up for: a burst is no camera.
+                self.next_picture = (self.next_picture + PICTURE).max(now);
+                self.send_pictures();
+            }
+            let until = if self.cameras.is_empty() { deadline } else { deadline.min(self.next_picture) };
+            match self.swarm.next(until)? {
+                Some((peer, event)) => connected += usize::from(self.event(peer, event)?),
+                None if Instant::now() >= deadline => return Ok(connected),
+                None => {}
+            }
+        }
+    }
+
+    fn send_pictures(&mut self) {
+        for (peer, (camera, keyframe)) in &mut self.cameras {
+            let packets = camera.picture(std::mem::take(keyframe));
+            self.swarm.send_rtp(*peer, &packets);
+            if *peer == 0 {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.sent_us.push(since.as_micros() as u64);
             }
         }
     }
@@ -96,6 +153,18 @@ impl Program {
                 return Ok(true);
             }
             Event::Closed(reason) => bail!("peer {peer}: {reason}"),
+            Event::Signal(ServerMessage::Offer { sdp, .. }) => drop(self.offers.insert(peer, sdp)),
+            Event::Signal(ServerMessage::Published { .. }) => self.published += 1,
+            Event::Pli { .. } => {
+                if let Some((_, keyframe)) = self.cameras.get_mut(&peer) {
+                    *keyframe = true;
+                }
+            }
+            Event::Nack { sequences, .. } => {
+                if let Some((camera, _)) = self.cameras.get(&peer) {
+                    self.swarm.send_rtp(peer, &camera.again(&sequences));
+                }
+            }
             event => self.reception.event(peer, event),
         }
         Ok(false)
@@ -105,8 +174,15 @@ impl Program {
         let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
             "join" => self.join(argument.parse().context("how many")?),
+            "publish" => {
+                let (count, pieces) =
+                    argument.split_once(' ').context("how many, and of how many packets")?;
+                self.publish(count.parse()?, pieces.parse()?)
+            }
+            "sent" => Ok(serde_json::to_value(&self.sent_us)?),
             "start" => {
                 self.reception.start();
+                self.sent_us.clear();
                 self.cpu_us = cpu::process_us(std::process::id())?;
                 Ok(serde_json::json!({}))
             }
@@ -127,18 +203,29 @@ impl Program {
         for _ in 0..count {
             self.swarm.join()?;
             // Those that have joined read what they are told meanwhile.
-            let deadline = Instant::now() + JOIN_TICK;
-            while let Some((peer, event)) = self.swarm.next(deadline)? {
-                connected += usize::from(self.event(peer, event)?);
-            }
+            connected += self.pass(Instant::now() + JOIN_TICK)?;
         }
         while connected < count {
-            let (peer, event) = self
-                .swarm
-                .next(begin + JOIN_DEADLINE)?
-                .context("not all peers have connected within 60 s")?;
-            connected += usize::from(self.event(peer, event)?);
+            ensure!(begin.elapsed() < JOIN_DEADLINE, "not all peers have connected within {JOIN_DEADLINE:?}");
+            connected += self.pass(Instant::now() + JOIN_TICK)?;
         }
         Ok(serde_json::json!({ "peers": self.swarm.len(), "ms": begin.elapsed().as_secs_f64() * 1000.0 }))
+    }
+
+    fn publish(&mut self, count: usize, pieces: usize) -> Result<serde_json::Value> {
+        for peer in 0..count {
+            let offer = self.offers.get(&peer).with_context(|| format!("peer {peer} has no offer"))?;
+            let place = places(offer).into_iter().next().context("nothing may be sent (--controllers)")?;
+            let camera = Camera::with_pieces(place, FIRST_SSRC + peer as u32, pieces);
+            self.cameras.insert(peer, (camera, true));
+            let name = Some(format!("Peer {peer}"));
+            self.swarm.tell(peer, &ClientMessage::Publish { kind: PublishKind::Camera, name })?;
+        }
+        let begin = Instant::now();
+        while self.published < count {
+            ensure!(begin.elapsed() < JOIN_DEADLINE, "{} of {count} cameras are published", self.published);
+            self.pass(Instant::now() + JOIN_TICK)?;
+        }
+        Ok(serde_json::json!({}))
     }
 }

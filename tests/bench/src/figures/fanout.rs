@@ -31,9 +31,7 @@ pub fn fanout(plan: Plan) -> Result<Vec<Row>> {
         let one = load(plan, 1)?;
         for (n, peers) in [50usize, 200].into_iter().enumerate() {
             let many = load(plan, peers)?;
-            let packets_per_s = |load: &Load| load.reception.packets as f64 / load.reception.seconds;
-            let more = packets_per_s(&many) - packets_per_s(&one);
-            per_packet[n].push((many.cpu_us_per_s - one.cpu_us_per_s) / more);
+            per_packet[n].push(slope(&one, &many));
             whole[n].push(many.cpu_us_per_s / 10_000.0);
             if n == 0 {
                 for (samples, value) in in_to_last
@@ -71,6 +69,23 @@ pub fn fanout(plan: Plan) -> Result<Vec<Row>> {
         row("50 peers: first packet at any peer to last packet, p50", "ms", spread_p50),
         row("50 peers: first packet at any peer to last packet, p99", "ms", spread_p99),
     ])
+}
+
+/// CPU per forwarded packet to so many peers, microseconds.
+///
+/// # Errors
+/// When something was not received.
+pub fn per_packet(plan: Plan, peers: usize) -> Result<f64> {
+    let (one, many) = (load(plan, 1)?, load(plan, peers)?);
+    Ok(slope(&one, &many))
+}
+
+fn packets_per_s(load: &Load) -> f64 {
+    load.reception.packets as f64 / load.reception.seconds
+}
+
+fn slope(one: &Load, many: &Load) -> f64 {
+    (many.cpu_us_per_s - one.cpu_us_per_s) / (packets_per_s(many) - packets_per_s(one))
 }
 
 fn load(plan: Plan, count: usize) -> Result<Load> {

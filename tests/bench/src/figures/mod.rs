@@ -11,6 +11,7 @@ mod network;
 mod nodes;
 mod rest;
 mod restart;
+mod rooms;
 mod slots;
 mod stacks;
 
@@ -57,7 +58,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they are shown.
-pub const FIGURES: [Figure; 22] = [
+pub const FIGURES: [Figure; 23] = [
     Figure { name: "first-frame", about: "POST to the first encoded frame", measure: join::first_frame },
     Figure {
         name: "join",
@@ -105,6 +106,11 @@ pub const FIGURES: [Figure; 22] = [
         name: "fanout",
         about: "CPU per forwarded packet, and spread of a frame",
         measure: fanout::fanout,
+    },
+    Figure {
+        name: "rooms",
+        about: "CPU per packet of what peers publish, and how long it is under way",
+        measure: rooms::rooms,
     },
     Figure {
         name: "stacks",

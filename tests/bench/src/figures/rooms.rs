@@ -1,0 +1,91 @@
+//! Rooms: what it costs to forward what peers publish, and how long it takes.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{Plan, fanout};
+use crate::cpu;
+use crate::peers::NativePeers;
+use crate::reception::Quantiles;
+use crate::relay;
+use crate::report::Row;
+use crate::server::Server;
+
+const ID: &str = "room";
+/// As many packets a second as the feed of `fanout` has.
+const PIECES: usize = 9;
+
+/// What was measured with some peers in a room.
+struct Load {
+    /// Streamer's processor time per second, microseconds.
+    cpu_us_per_s: f64,
+    /// RTP packets of all receivers.
+    packets_per_s: f64,
+    /// Of a picture of the first camera: sent, to its last packet at the last peer, milliseconds.
+    to_last: Quantiles,
+}
+
+/// One camera for many, and ten for each other. Per packet it is the slope from two peers to many for one camera, so that receiving it is
+/// excluded; of ten for each other, everything is in it.
+pub fn rooms(plan: Plan) -> Result<Vec<Row>> {
+    let [mut one_50, mut one_200, mut ten, mut p50, mut p99, mut ratio] = [const { Vec::new() }; 6];
+    for _ in 0..plan.runs(3) {
+        let few = load(plan, 1, 2)?;
+        let many = load(plan, 1, 51)?;
+        let slope =
+            |many: &Load| (many.cpu_us_per_s - few.cpu_us_per_s) / (many.packets_per_s - few.packets_per_s);
+        one_50.push(slope(&many));
+        p50.push(many.to_last.p50);
+        p99.push(many.to_last.p99);
+        one_200.push(slope(&load(plan, 1, 201)?));
+        ratio.push(slope(&many) / fanout::per_packet(plan, 50)?);
+        let ten_of_them = load(plan, 10, 10)?;
+        ten.push(ten_of_them.cpu_us_per_s / ten_of_them.packets_per_s);
+    }
+    let row = |what: &str, unit: &str, samples| Row::new("rooms", what, unit, samples);
+    Ok(vec![
+        row("one camera, 50 others: CPU per forwarded packet", "µs", one_50),
+        row("the same, against a feed of the streamer's own (`fanout`)", "ratio", ratio).at_most(1.3),
+        row("one camera, 200 others: CPU per forwarded packet", "µs", one_200),
+        row("one camera, 50 others: picture sent to its last packet at the last peer, p50", "ms", p50),
+        row("one camera, 50 others: picture sent to its last packet at the last peer, p99", "ms", p99)
+            .at_most(5.0),
+        row("ten cameras for each other: CPU per forwarded packet, receiving included", "µs", ten),
+    ])
+}
+
+fn load(plan: Plan, cameras: usize, peers_in_all: usize) -> Result<Load> {
+    let server = Server::start("streamer")?;
+    let room = json!({ "id": ID, "name": "Room", "max_participants": 1000, "slots": 12 });
+    server.post("/api/rooms?wait=running", &room)?;
+    let streamer = server.pid(ID)?;
+    let mut peers = NativePeers::start_in_room(&server, ID)?;
+    if let Some((first, second)) = cpu::two_processors() {
+        cpu::pin(streamer, first)?;
+        peers.pin(second)?;
+    }
+    peers.join(peers_in_all)?;
+    peers.publish(cameras, PIECES)?;
+    // Reports come once a second: after two, all is steady.
+    server.stats(ID)?;
+    server.stats(ID)?;
+    peers.begin()?;
+    let begin = Instant::now();
+    let cpu_before = cpu::process_us(streamer)?;
+    std::thread::sleep(plan.time(10));
+    let cpu_us_per_s = (cpu::process_us(streamer)? - cpu_before) as f64 / begin.elapsed().as_secs_f64();
+    let (sent, frames) = (peers.sent()?, peers.frames()?);
+    let reception = peers.end()?;
+    peers.finish()?;
+    let streams = cameras * (peers_in_all - 1);
+    ensure!(reception.peers == streams, "{} of {streams} streams were received", reception.peers);
+    ensure!(reception.missing == 0, "{} packets were lost", reception.missing);
+    let to_last = if cameras == 1 { relay::delays(&sent, &frames)?.to_last } else { Vec::new() };
+    Ok(Load {
+        cpu_us_per_s,
+        packets_per_s: reception.packets as f64 / reception.seconds,
+        to_last: Quantiles::of(to_last),
+    })
+}
