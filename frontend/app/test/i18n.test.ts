@@ -71,6 +71,21 @@ describe("the catalogue", () => {
     }
   });
 
+  it("has what is written on a button in what is said of it, for those who steer by voice", async () => {
+    for (const language of TAGS) {
+      const words = await all(language);
+      for (const [written, spoken] of [
+        ["enter", "enter-room"],
+        ["drain", "drain-named"],
+        ["undrain", "undrain-named"],
+        ["files-save", "files-save-of"],
+      ] as const) {
+        const [text = "", name = ""] = [written, spoken].map((key) => forms(words.get(key) ?? "")[0]?.toLowerCase());
+        expect(name, `${language} ${spoken}`).toContain(text);
+      }
+    }
+  });
+
   it("has nothing that no page says", async () => {
     const text = sources(SRC)
       .filter((file) => !/i18n\/\w\w\//.test(file))
@@ -105,7 +120,7 @@ function said(file: string): readonly string[] {
 }
 
 /** Attributes that are read to people, or by them. */
-const SPOKEN = new Set(["title", "alt", "placeholder", "label", "hint", "text", "detail", "action", "aria-label", "what", "why"]);
+const SPOKEN = new Set(["title", "alt", "placeholder", "label", "hint", "text", "detail", "action", "aria-label", "aria-description", "what", "why"]);
 /** Texts that are the same in every language. */
 const SAME = new Set(["Oriel", "Mbit/s", "Esc", "Tab", "·"]);
 

@@ -51,7 +51,6 @@ export function StreamView(props: StreamViewProps) {
         onClick={toggle}
         aria-pressed={!muted}
         data-testid="sound"
-        aria-label={muted ? words.soundOn : words.soundOff}
       >
         <span className="oriel-hint">{muted ? words.clickForSound : words.clickToMute}</span>
       </button>

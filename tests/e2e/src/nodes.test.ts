@@ -5,8 +5,8 @@ import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "./support/browser.js";
 import { Cluster, createAt, nodes, runsAt, SHORT_LEASE_S, together } from "./support/cluster.js";
-import { tooWide } from "./support/layout.js";
-import { lostFocus, paleTexts, unnamed } from "./support/looks.js";
+import { faultsOf } from "./support/faults.js";
+import { TELLS_ROLES } from "./support/semantics.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -30,7 +30,7 @@ before(async () => {
   ] as const) {
     await createAt(a, "b", { id, source: TEST, restart: { policy } });
   }
-  ({ browser } = await launch());
+  ({ browser } = await launch([TELLS_ROLES]));
 });
 
 /** A page at node a. */
@@ -52,22 +52,8 @@ async function listed(page: Page): Promise<string[]> {
   return page.locator("[data-testid=streamers] > li .card-title a").allInnerTexts();
 }
 
-/** What is wrong with how a page looks, on a phone and large, light and dark, and for those who do not see it. */
 async function looksWell(page: Page): Promise<void> {
-  const wrong: string[] = await unnamed(page);
-  for (const size of [
-    { width: 390, height: 844 },
-    { width: 1440, height: 900 },
-  ]) {
-    await page.setViewportSize(size);
-    wrong.push(...(await tooWide(page)));
-    for (const colorScheme of ["light", "dark"] as const) {
-      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      wrong.push(...(await paleTexts(page)));
-    }
-  }
-  wrong.push(...(await lostFocus(page)));
-  assert.deepEqual(wrong, []);
+  assert.deepEqual(await faultsOf(page), []);
 }
 
 test("the list has the sessions of all nodes, with their pictures, and those of one", async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { launch, openPage } from "./support/browser.js";
-import { arranged } from "./support/layout.js";
+import { arranged, rowsOf, smallTargets } from "./support/layout.js";
 import { Server } from "./support/server.js";
 import { until } from "./support/wait.js";
 
@@ -85,24 +85,8 @@ test("list, create dialog, grid, hosts and rooms fit a phone", async () => {
 test("the viewer fits a phone, with its toolbar in one row of targets for fingers and what it opens below it", async () => {
   const page = await viewer();
   await fits(page);
-  const rows = await page.locator(".toolbar > :visible:not(.toolbar-gap)").evaluateAll((tools) => {
-    const middles = tools.map((tool) => {
-      const { top, bottom } = tool.getBoundingClientRect();
-      return (top + bottom) / 2;
-    });
-    // What stands in one row has its middle at one height, but for rounding.
-    return new Set(middles.map((y) => Math.round(y / 20))).size;
-  });
-  assert.equal(rows, 1);
-  const tools = await page.locator(".toolbar").locator("a, button, select").evaluateAll((all) =>
-    all.map((tool) => {
-      const { width, height } = tool.getBoundingClientRect();
-      return { name: tool.getAttribute("aria-label") ?? "", width, height };
-    }),
-  );
-  for (const { name, width, height } of tools) {
-    assert.ok(name !== "" && width >= 44 && height >= 44, `${name}: ${String(width)} × ${String(height)}`);
-  }
+  assert.equal(await rowsOf(page, ".toolbar"), 1);
+  assert.deepEqual(await smallTargets(page, ".toolbar", 44), []);
   const bottom = async (selector: string): Promise<number> => {
     const box = await page.locator(selector).boundingBox();
     return (box?.y ?? 0) + (box?.height ?? 0);

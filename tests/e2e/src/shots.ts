@@ -4,13 +4,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { launch } from "./support/browser.js";
+import { DESK, putOn, SCREENS } from "./support/layout.js";
 import { eachState } from "./support/states.js";
-
-const SIZES = [
-  { width: 1440, height: 900 },
-  { width: 768, height: 1024 },
-  { width: 390, height: 844 },
-];
 
 test("pictures of every page and state", async () => {
   const dir = process.env["ORIEL_SHOTS"];
@@ -18,13 +13,13 @@ test("pictures of every page and state", async () => {
   mkdirSync(dir, { recursive: true });
   const { browser } = await launch(["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]);
   await eachState(browser, async (name, page) => {
-    for (const size of SIZES) {
-      await page.setViewportSize(size);
+    for (const screen of SCREENS) {
+      await putOn(page, screen);
       for (const colorScheme of ["light", "dark"] as const) {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        await page.screenshot({ path: join(dir, `${name}-${String(size.width)}-${colorScheme}.png`) });
+        await page.screenshot({ path: join(dir, `${name}-${String(screen.width)}-${colorScheme}.png`) });
       }
     }
-    await page.setViewportSize({ width: 1440, height: 900 });
+    await putOn(page, DESK);
   });
 });

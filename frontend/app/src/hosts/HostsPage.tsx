@@ -79,6 +79,7 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
             spellCheck="false"
             data-testid="host-address"
             aria-invalid={failure !== null}
+            aria-describedby={failure === null ? undefined : `${id}-note`}
             onChange={(event) => {
               setText(event.target.value);
               setFailure(null);
@@ -89,7 +90,7 @@ function AddHost({ api, onAdded }: { readonly api: Api; readonly onAdded: () => 
           </button>
         </div>
         {failure !== null && (
-          <p className="field-error" role="alert" data-testid="add-host-error">
+          <p id={`${id}-note`} className="field-error" role="alert" data-testid="add-host-error">
             {failure}
           </p>
         )}

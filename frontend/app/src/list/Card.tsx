@@ -32,10 +32,13 @@ export function Card({ api, streamer, nodes, onChanged }: CardProps) {
     if (done) onChanged();
   };
   const watchers = streamer.peers.length;
+  const slot = shownSlot(streamer, elsewhere);
+  // With all that is written on the picture: by that, people who steer by voice call it.
+  const spoken = [t("watch", { name: id }), ...(state === "running" && slot === null ? [t("nothing-is-shared")] : []), t(STATE_WORDS[state])];
   return (
     <li className="card" data-testid={`streamer-${id}`} data-state={state}>
-      <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={t("watch", { name: id })}>
-        <Thumbnail api={api} id={id} slot={shownSlot(streamer, elsewhere)} live={state === "running"} />
+      <a className="card-picture" href={`s/${encodeURIComponent(id)}`} aria-label={spoken.join(", ")}>
+        <Thumbnail api={api} id={id} slot={slot} live={state === "running"} />
         <Pill tone={TONES[state]} text={t(STATE_WORDS[state])} testId="state" />
       </a>
       <div className="card-text">

@@ -38,7 +38,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
     if (device.kind === "failed") tell(device.message);
   };
   return (
-    <footer className="bar" role="group" aria-label={t("what-you-can-do")} data-testid="bar">
+    <section className="bar" aria-label={t("what-you-can-do")} data-testid="bar">
       {publishes ? (
         <>
           <Tool
@@ -131,7 +131,7 @@ export function Bar({ client, media, raised, panel, setPanel, unread, tell, onLe
       <button className="bar-button leave" type="button" aria-label={t("leave")} title={t("leave")} data-testid="leave" onClick={onLeave}>
         <Icon name="leave" />
       </button>
-    </footer>
+    </section>
   );
 }
 

@@ -116,6 +116,7 @@ type DeviceRowProps = {
 function DeviceRow({ kind, label, which, any, device, choices, chosen, media }: DeviceRowProps) {
   const on = device.kind === "on";
   const icon: IconName = on ? kind : `${kind}-off`;
+  const state = device.kind === "opening" ? t("device-starting") : on ? t("on") : t("off");
   const current = on ? (device.track.getSettings().deviceId ?? "") : (chosen ?? "");
   return (
     <div className="device">
@@ -124,7 +125,7 @@ function DeviceRow({ kind, label, which, any, device, choices, chosen, media }: 
         type="button"
         role="switch"
         aria-checked={on}
-        aria-label={label}
+        aria-label={`${label}, ${state}`}
         disabled={device.kind === "opening"}
         data-testid={`${kind}-switch`}
         onClick={() => {
@@ -133,7 +134,7 @@ function DeviceRow({ kind, label, which, any, device, choices, chosen, media }: 
         }}
       >
         <Icon name={icon} />
-        <span>{device.kind === "opening" ? t("device-starting") : on ? t("on") : t("off")}</span>
+        <span>{state}</span>
       </button>
       <select
         aria-label={which}

@@ -58,21 +58,13 @@ export function RoomPage({ model }: { readonly model: RoomModel }) {
     case "idle":
       return <Lobby {...about} media={media} name={rememberedName()} onJoin={join} />;
     case "connecting":
-      return (
-        <main className="message" role="status" data-testid="joining">
-          <span className="spinner" aria-hidden="true" />
-          <p>{t(WAITS_FOR[state.step])}</p>
-        </main>
-      );
+      return <Joining title={about.title} text={t(WAITS_FOR[state.step])} />;
     case "connected":
     case "reconnecting":
       return joined || state.kind === "connected" ? (
         <RoomView model={model} title={about.title} state={state} />
       ) : (
-        <main className="message" role="status" data-testid="joining">
-          <span className="spinner" aria-hidden="true" />
-          <p>{t("room-not-reached")}</p>
-        </main>
+        <Joining title={about.title} text={t("room-not-reached")} />
       );
     case "ended":
       return (
@@ -86,6 +78,17 @@ export function RoomPage({ model }: { readonly model: RoomModel }) {
         />
       );
   }
+}
+
+/** On the way into a room. */
+function Joining({ title, text }: { readonly title: string; readonly text: string }) {
+  return (
+    <main className="message" data-testid="joining">
+      <h1 className="unseen-text">{title}</h1>
+      <span className="spinner" aria-hidden="true" />
+      <p role="status">{text}</p>
+    </main>
+  );
 }
 
 type EndedProps = {

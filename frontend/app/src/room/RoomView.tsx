@@ -108,6 +108,19 @@ export function RoomView({ model, title, state }: RoomViewProps) {
           />
         ))}
         {tiles.all.length === 0 && <p className="quiet-text nobody">{t("nobody-shows")}</p>}
+        {blocked && (
+          <button
+            className="button primary sound-blocked"
+            type="button"
+            data-testid="play-sound"
+            onClick={() => {
+              setBlocked(false);
+              setAllowed(allowed + 1);
+            }}
+          >
+            <Icon name="sound" /> {t("play-sound")}
+          </button>
+        )}
       </main>
       {panel !== "none" && (
         <aside
@@ -134,19 +147,6 @@ export function RoomView({ model, title, state }: RoomViewProps) {
           {panel === "people" && <PeoplePanel client={client} />}
           {panel === "devices" && <DeviceSettings media={media} />}
         </aside>
-      )}
-      {blocked && (
-        <button
-          className="button primary sound-blocked"
-          type="button"
-          data-testid="play-sound"
-          onClick={() => {
-            setBlocked(false);
-            setAllowed(allowed + 1);
-          }}
-        >
-          <Icon name="sound" /> {t("play-sound")}
-        </button>
       )}
       <p className={notice === null ? "room-notice empty-notice" : "room-notice"} role="status" data-testid="room-notice">
         {notice}

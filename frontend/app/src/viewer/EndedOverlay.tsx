@@ -64,7 +64,7 @@ export function EndedOverlay({ streamerId, listUrl, hasToken, reason, onRetry, o
         )}
       </div>
       {log !== null && (
-        <pre className="log" data-testid="log" tabIndex={0} aria-label={t("log-of-session")}>
+        <pre className="log" role="group" data-testid="log" tabIndex={0} aria-label={t("log-of-session")}>
           {log.length === 0 ? t("log-empty") : log.join("\n")}
         </pre>
       )}

@@ -64,7 +64,7 @@ function Key({ input, code, text, name }: KeyProps) {
     <button
       className="key"
       type="button"
-      aria-label={name}
+      aria-label={spoken(text, name)}
       data-testid={`key-${code}`}
       onMouseDown={keepFocus}
       onClick={() => {
@@ -74,6 +74,11 @@ function Key({ input, code, text, name }: KeyProps) {
       {text}
     </button>
   );
+}
+
+/** What a key is called: with what is written on it, which is what people say who steer by voice. An arrow is not said. */
+function spoken(text: string, name: string): string {
+  return /^\W/.test(text) || name.toLowerCase().includes(text.toLowerCase()) ? name : `${text}, ${name}`;
 }
 
 /** A tap leaves the keyboard open. */

@@ -34,7 +34,7 @@ export function Stage({ client, views, arrangement, dimmed, thumbnails }: StageP
     <div className={row ? "stage with-row" : "stage"} data-testid="stage">
       <div
         className="row-of-tiles"
-        role={row ? "list" : undefined}
+        role={row ? "group" : undefined}
         aria-label={row ? t("also-shared") : undefined}
       >
         {inPlace.map((slot) => (
@@ -87,7 +87,6 @@ function Tile({ slot, view, views, arrangement, dimmed, over, onOver }: TileProp
       {...(main
         ? {}
         : {
-            role: "listitem",
             title: t("tile-hint", { label }),
             draggable: true,
             onClick: () => {
@@ -115,7 +114,7 @@ function Tile({ slot, view, views, arrangement, dimmed, over, onOver }: TileProp
         <button
           className="thumb-caption"
           type="button"
-          aria-label={t("enlarge", { label })}
+          aria-description={t("enlarge", { label })}
           onKeyDown={(event) => {
             moveByKey(event, slot, views, arrangement);
           }}

@@ -13,7 +13,7 @@ export function StatsPanel({ model }: { readonly model: ViewerModel }) {
     if (!signal.aborted) setStats(next);
   }, 1_000);
   return (
-    <aside className="stats" aria-label={t("statistics")} data-testid="stats">
+    <section className="stats" aria-label={t("statistics")} data-testid="stats">
       <dl>
         {rows(stats).map(([name, value]) => (
           <div key={name}>
@@ -22,7 +22,7 @@ export function StatsPanel({ model }: { readonly model: ViewerModel }) {
           </div>
         ))}
       </dl>
-    </aside>
+    </section>
   );
 }
 

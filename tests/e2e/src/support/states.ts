@@ -100,6 +100,10 @@ async function viewers(full: Server, empty: Server, at: At, look: Look): Promise
     await page.waitForSelector("[data-testid=people-panel] [data-testid=person]");
     await look("viewer-people", page);
     await page.click("[data-testid=watchers]");
+    const { slot } = await full.json<{ slot: number }>("POST", "api/streamers/desk/slots", { source: TEST });
+    await page.waitForSelector("[data-testid^=thumb-][data-status=active]");
+    await look("viewer-several", page);
+    await full.json("DELETE", `api/streamers/desk/slots/${String(slot)}`);
     await useTool(page, "invite");
     await page.waitForSelector("[data-testid=invite-dialog]");
     await look("viewer-invite", page);
