@@ -343,7 +343,12 @@ fn each_route_of_a_streamer_answers_at_every_node_as_at_its_own() {
             assert_eq!((node.name.as_str(), node.state), (name, NodeState::Alive));
         }
     }
-    let in_list = |server: &Server| server.get("/api/rooms").expect(200).json::<Value>()["rooms"][0].clone();
+    let in_list = |server: &Server| {
+        eventually("it is listed", || {
+            let rooms: Value = server.get("/api/rooms").expect(200).json();
+            rooms["rooms"].get(0).cloned()
+        })
+    };
     assert_eq!(in_list(&b)["participants"], json!(0));
     let there = in_list(&a);
     assert_eq!((&there["node"], &there["participants"]), (&json!("b"), &Value::Null), "only its node knows");
