@@ -117,7 +117,7 @@ test("a node is drained on the page of nodes, takes new ones again, and is seen 
   assert.equal(await page.title(), "Nodes – Oriel");
   await shows(page, "[data-testid=this-node]", "has answered this page");
   assert.equal(await page.locator("[data-testid=node-a] [data-testid=this-node]").count(), 1);
-  await shows(page, "[data-testid=node-b] .card-facts", /^http:\/\/127\.0\.0\.1:\d+\s*version \S+\s*gpu=yes\s*zone=east$/);
+  await shows(page, "[data-testid=node-b] .card-facts", /^http:\/\/127\.0\.0\.1:\d+\s*processors: \d+\s?%, memory: [\d.,]+\s\w+\s*version \S+\s*gpu=yes\s*zone=east$/);
   const meter = page.locator("[data-testid=node-b] [role=meter]");
   await until("b has one", async () => (await meter.getAttribute("aria-valuenow")) === "1");
   await looksWell(page);

@@ -63,7 +63,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const showFiles = useCallback(() => {
     setPanel("files");
   }, []);
-  const files = useFiles(client, role, live, page, showFiles);
+  // What is asked for files, and what shows them, would be in the way of the first picture.
+  const [begun, setBegun] = useState(false);
+  if (!begun && (hasPicture || nothingShared)) setBegun(true);
+  const files = useFiles(client, role, live && begun, page, showFiles);
   const microphone = useMicrophone(client);
   const soundOffered = session.hasSound && settings.muted && live;
   const toPicture = (): void => {
