@@ -44,7 +44,11 @@ async function open(path: string): Promise<Page> {
 
 async function shows(page: Page, selector: string, text: string | RegExp, ms?: number): Promise<void> {
   const matches = (seen: string): boolean => (typeof text === "string" ? seen === text : text.test(seen));
-  await until(`${selector}: ${String(text)}`, async () => matches((await page.locator(selector).allInnerTexts()).join()), ms);
+  let seen = "";
+  const read = async (): Promise<boolean> => matches((seen = (await page.locator(selector).allInnerTexts()).join()));
+  await until(`${selector}: ${String(text)}`, read, ms).catch((cause: unknown) => {
+    throw new Error(`${selector} is ${JSON.stringify(seen)}`, { cause });
+  });
 }
 
 /** Names of the sessions that the list shows. */

@@ -73,7 +73,7 @@ export function NodeCard({ api, root, node, onChanged }: NodeCardProps) {
         {advertise !== undefined && <span>{advertise}</span>}
         {load !== undefined && state !== "lost" && (
           <span data-testid="node-load">
-            {t("node-cpu", { share: t("percent", { percent: load.cpu_percent }) })}, {t("node-memory", { size: bytes(load.memory_mb * MIB) })}
+            {t("node-cpu", { percent: load.cpu_percent })}, {t("node-memory", { size: bytes(load.memory_mb * MIB) })}
           </span>
         )}
         {version !== undefined && <span>{t("version", { version })}</span>}

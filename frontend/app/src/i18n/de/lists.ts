@@ -140,7 +140,7 @@ export const lists: Translation<typeof english> = {
   "node-draining-text": "Er nimmt keine neuen Sitzungen auf. Die, die er hat, laufen weiter.",
   "node-lost-text": "Von ihm ist nichts zu hören. Die seiner Sitzungen, die von selbst neu starten, werden auf anderen Knoten gestartet.",
   "node-busy-text": "Er nimmt gerade keine neuen Sitzungen: Seine Maschine hat so viel zu tun, wie sie darf.",
-  "node-cpu": "Prozessoren: {share}",
+  "node-cpu": "Prozessoren: {percent} %",
   "node-memory": "Speicher: {size}",
   "node-sessions": { one: "{has} von {count} Sitzung", other: "{has} von {count} Sitzungen" },
   version: "Version {version}",

@@ -138,7 +138,7 @@ export const lists = {
   "node-draining-text": "It takes no new sessions. Those that it has go on.",
   "node-lost-text": "It is not heard of. Those of its sessions that restart by themselves are started at other nodes.",
   "node-busy-text": "It takes no new sessions now: its machine has as much to do as it may.",
-  "node-cpu": "processors: {share}",
+  "node-cpu": "processors: {percent}%",
   "node-memory": "memory: {size}",
   "node-sessions": { one: "{has} of {count} session", other: "{has} of {count} sessions" },
   version: "version {version}",

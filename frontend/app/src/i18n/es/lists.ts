@@ -140,7 +140,7 @@ export const lists: Translation<typeof english> = {
   "node-draining-text": "No acepta sesiones nuevas. Las que tiene continúan.",
   "node-lost-text": "No da señales de vida. Las sesiones suyas que se reinician por sí solas se inician en otros nodos.",
   "node-busy-text": "Ahora no admite sesiones nuevas: su máquina ya tiene todo el trabajo permitido.",
-  "node-cpu": "procesadores: {share}",
+  "node-cpu": "procesadores: {percent} %",
   "node-memory": "memoria: {size}",
   "node-sessions": { one: "{has} de {count} sesión", other: "{has} de {count} sesiones" },
   version: "versión {version}",

@@ -140,7 +140,7 @@ export const lists: Translation<typeof english> = {
   "node-draining-text": "Il n’accepte plus de nouvelles sessions. Celles qu’il a continuent.",
   "node-lost-text": "Il ne donne plus signe de vie. Celles de ses sessions qui redémarrent d’elles-mêmes sont lancées sur d’autres nœuds.",
   "node-busy-text": "Il ne prend pas de nouvelle session pour l’instant : sa machine a autant à faire qu’elle le peut.",
-  "node-cpu": "processeurs : {share}",
+  "node-cpu": "processeurs : {percent} %",
   "node-memory": "mémoire : {size}",
   "node-sessions": { one: "{has} sur {count} session", other: "{has} sur {count} sessions" },
   version: "version {version}",

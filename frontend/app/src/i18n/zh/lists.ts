@@ -128,7 +128,7 @@ export const lists: Translation<typeof english> = {
   "node-draining-text": "它不接收新会话。已有的会话继续运行。",
   "node-lost-text": "没有它的消息。其中会自动重启的会话将在其他节点上启动。",
   "node-busy-text": "暂不接受新会话：该机器的负载已达上限。",
-  "node-cpu": "处理器：{share}",
+  "node-cpu": "处理器：{percent}%",
   "node-memory": "内存：{size}",
   "node-sessions": { other: "{has}/{count} 个会话" },
   version: "版本 {version}",
