@@ -389,6 +389,8 @@ export class Link extends Emitter<LinkEvents> {
     const peerId = this.#peerId;
     const resumeToken = this.#resumeToken;
     const { streamerId, iceTransportPolicy } = this.#options;
+    // One may be left from before the peer connection was back for a moment.
+    if (this.#wire !== null) this.#useWire();
     if (this.#wire !== null || peerId === null || resumeToken === null) return;
     // Through a TURN server or not at all.
     if (iceTransportPolicy === "relay" || !hasWebCodecs()) return;
@@ -400,15 +402,10 @@ export class Link extends Emitter<LinkEvents> {
     });
     wire.on("flowing", () => {
       this.#wireFailures = 0;
-      if (this.#peer?.connected === true) return;
-      this.#onWire = true;
-      this.#peer?.keepTrying();
-      this.#restartNowAndThen();
-      mark("media");
-      this.emit("media-connected", undefined);
+      this.#useWire();
     });
     wire.on("tracks", (tracks) => {
-      if (this.#peer?.connected !== true) this.emit("tracks", tracks);
+      if (this.#onWire) this.emit("tracks", tracks);
     });
     wire.on("general", (message) => {
       this.emit("general", message);
@@ -421,6 +418,18 @@ export class Link extends Emitter<LinkEvents> {
       this.#channelsChanged();
       this.#wireLost(refused);
     });
+  }
+
+  /** Media comes by the media socket, once it does, unless the peer connection has it. */
+  #useWire(): void {
+    const wire = this.#wire;
+    if (this.#onWire || wire?.flowing !== true || this.#peer?.connected === true) return;
+    this.#onWire = true;
+    this.#peer?.keepTrying();
+    this.#restartNowAndThen();
+    mark("media");
+    this.emit("tracks", wire.tracks);
+    this.emit("media-connected", undefined);
   }
 
   /** Another node has welcomed this client: a media socket at the one before leads nowhere. */

@@ -97,6 +97,17 @@ export class WireConnection extends Emitter<WireEvents> {
     return this.#flowing && !this.#closed;
   }
 
+  /** What has come so far is decoded into these. */
+  get tracks(): NegotiatedTrack<MediaStreamTrack>[] {
+    return [...this.#decoders].flatMap(([slot, { tracks }]) =>
+      (["video", "audio"] as const).map((kind) => {
+        const trackId = `${kind}${String(slot)}`;
+        // No section of a description has such a name: the slot is known by the track's.
+        return { mid: `wire-${trackId}`, trackId, kind, track: tracks[kind] };
+      }),
+    );
+  }
+
   /** False when it could not be sent. */
   sendKeys(message: KeysMessage): boolean {
     return this.#send("keys", message, KEYS_BACKLOG_BYTES);
@@ -240,18 +251,8 @@ export class WireConnection extends Emitter<WireEvents> {
       },
     });
     this.#decoders.set(slot, decoder);
-    this.emit("tracks", this.#tracks());
+    this.emit("tracks", this.tracks);
     return decoder;
-  }
-
-  #tracks(): NegotiatedTrack<MediaStreamTrack>[] {
-    return [...this.#decoders].flatMap(([slot, { tracks }]) =>
-      (["video", "audio"] as const).map((kind) => {
-        const trackId = `${kind}${String(slot)}`;
-        // No section of a description has such a name: the slot is known by the track's.
-        return { mid: `wire-${trackId}`, trackId, kind, track: tracks[kind] };
-      }),
-    );
   }
 
   #send(channel: WireChannel, message: unknown, backlog: number): boolean {
