@@ -193,13 +193,7 @@ async fn decide(
     match decided {
         None => here(payload),
         Some(Where::Node(node)) => Ok(Decided { node: Some(node), payload, placed: None }),
-        Some(Where::Streamer(id)) => {
-            let node = cluster.locate(&id).await;
-            if node.is_none() {
-                cluster.settled(&id).await;
-            }
-            Ok(Decided { node, payload, placed: None })
-        }
+        Some(Where::Streamer(id)) => Ok(Decided { node: located(cluster, &id).await, payload, placed: None }),
         Some(Where::Place { id, placement }) => {
             placement.validate()?;
             if let Some(id) = &id {
@@ -241,6 +235,15 @@ fn wish(path: &str, body: &[u8]) -> Option<Where> {
     Some(Where::Place { id, placement: placement.unwrap_or_default() })
 }
 
+/// The other node that has a streamer, if there is one. One that was given to this node is started first.
+async fn located(cluster: &Cluster, id: &StreamerId) -> Option<String> {
+    let node = cluster.locate(id).await;
+    if node.is_none() {
+        cluster.settled(id).await;
+    }
+    node
+}
+
 /// The other node that has what the path names, if there is one.
 async fn of_path(cluster: &Cluster, request: &HttpRequest, path: &str) -> Option<String> {
     if let Some(rest) = path.strip_prefix("/api/nodes/") {
@@ -264,10 +267,7 @@ async fn of_path(cluster: &Cluster, request: &HttpRequest, path: &str) -> Option
         matches!(site::caller(request), Ok(Caller { right: Ok(Right::Nobody) | Err(_), .. }) | Err(_));
     let node = match StreamerId::parse(name) {
         Ok(id) if !stranger => {
-            let node = cluster.locate(&id).await;
-            if node.is_none() {
-                cluster.settled(&id).await;
-            }
+            let node = located(cluster, &id).await;
             // By its record, which any node can change, show and remove.
             let by_record = matches!(*request.method(), Method::GET | Method::DELETE) && is_whole(path, name);
             if is_move(path) || (by_record && cluster.unserved(&id).is_some()) {
