@@ -3,7 +3,8 @@
 //! A lost packet that is asked for comes a round trip later, together with the next picture or after it, so that the receiver
 //! shows one picture in place of two. Where a path loses packets steadily, a copy of each follows by itself, as a retransmission
 //! (RFC 4588), soon enough for the picture's turn. It doubles what the peer is sent, so it is only done for pictures of some packets, where
-//! the path has room for them, and while it loses enough.
+//! the path has room for them, and while it loses enough. Where packets are copied, so is what is asked for: it is asked for while its
+//! copy may still come, and is sent nevertheless, because waiting for the copy costs another round trip whenever that is lost, too.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ const LONG: Duration = Duration::from_millis(20);
 const DELAY_MOST: Duration = Duration::from_millis(10);
 /// A picture of more packets gets none.
 const PACKETS_MOST: usize = 48;
-/// Copies that wait, and those that are remembered, at most: the oldest are forgotten.
+/// Copies that wait at most: the oldest are forgotten.
 const KEPT: usize = 1024;
 
 /// The path of a peer, as far as copies depend on it.
@@ -38,13 +39,10 @@ pub struct PathState {
 pub struct Copies {
     /// How long after a packet its copy goes out; `None`: not at all.
     delay: Option<Duration>,
-    round_trip: Duration,
     waiting: VecDeque<Copy>,
-    /// Those that went out.
-    sent: VecDeque<Copy>,
 }
 
-/// A packet that goes, or went, out again.
+/// A packet that goes out again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copy {
     /// When.
@@ -60,23 +58,23 @@ impl Copies {
     pub fn follow(&mut self, path: PathState) {
         let least = if self.delay.is_some() { LOSS_END } else { LOSS_BEGIN };
         let helps = path.round_trip >= LONG && (least..LOSS_MOST).contains(&path.loss) && path.has_room;
-        self.round_trip = path.round_trip;
         self.delay = helps.then(|| (path.round_trip / 4).min(DELAY_MOST));
     }
 
-    /// A picture of these packets goes out in a slot.
+    /// These packets go out in a slot: a picture, or what was asked for of one.
     pub fn push(&mut self, now: Instant, slot: usize, sequences: impl ExactSizeIterator<Item = u16>) {
         let Some(delay) = self.delay.filter(|_| sequences.len() <= PACKETS_MOST) else { return };
         for sequence in sequences {
-            keep(&mut self.waiting, Copy { at: now + delay, slot, sequence });
+            if self.waiting.len() == KEPT {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back(Copy { at: now + delay, slot, sequence });
         }
     }
 
     /// The next copy that is to go out now.
     pub fn pop(&mut self, now: Instant) -> Option<Copy> {
-        let due = self.waiting.pop_front_if(|copy| copy.at <= now)?;
-        keep(&mut self.sent, Copy { at: now, ..due });
-        Some(due)
+        self.waiting.pop_front_if(|copy| copy.at <= now)
     }
 
     /// When [`Copies::pop`] has something again.
@@ -84,25 +82,10 @@ impl Copies {
         self.waiting.front().map(|copy| copy.at)
     }
 
-    /// Whether a packet that is asked for is on its way as a copy: whoever asks has not had the time to see it.
-    pub fn is_under_way(&mut self, now: Instant, slot: usize, sequence: u16) -> bool {
-        while self.sent.pop_front_if(|copy| now >= copy.at + self.round_trip).is_some() {}
-        let mut all = self.waiting.iter().chain(&self.sent);
-        all.any(|copy| (copy.slot, copy.sequence) == (slot, sequence))
-    }
-
     /// Forgets what waits.
     pub fn clear(&mut self) {
         self.waiting.clear();
-        self.sent.clear();
     }
-}
-
-fn keep(queue: &mut VecDeque<Copy>, copy: Copy) {
-    if queue.len() == KEPT {
-        queue.pop_front();
-    }
-    queue.push_back(copy);
 }
 
 #[cfg(test)]
@@ -157,18 +140,6 @@ mod tests {
         let expected = [(1, u16::MAX), (1, 0), (0, 9)];
         assert_eq!(out.iter().map(|copy| (copy.slot, copy.sequence)).collect::<Vec<_>>(), expected);
         assert_eq!(copies.deadline(), None);
-    }
-
-    #[test]
-    fn a_packet_whose_copy_cannot_have_come_yet_is_not_sent_a_third_time() {
-        let now = Instant::now();
-        let mut copies = following(LOSSY);
-        copies.push(now, 0, [7].into_iter());
-        assert!(copies.is_under_way(now, 0, 7));
-        copies.pop(now + 10 * MS);
-        assert!(copies.is_under_way(now + 45 * MS, 0, 7));
-        assert!(!copies.is_under_way(now + 45 * MS, 1, 7) && !copies.is_under_way(now + 45 * MS, 0, 8));
-        assert!(!copies.is_under_way(now + 50 * MS, 0, 7), "it is lost, too");
     }
 
     #[test]

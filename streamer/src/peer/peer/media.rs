@@ -323,13 +323,11 @@ impl Peer {
         let slot = &mut self.slots[n];
         let Some(feed) = slot.watched.and_then(|binding| cx.feeds.get(binding.video)) else { return };
         for &sequence in sequences {
-            if self.copies.is_under_way(now, n, sequence) {
-                continue;
-            }
             let packet =
                 slot.video.retransmit(sequence, &feed.gop).filter(|_| self.limits.retransmissions.admit(now));
             if packet.is_some_and(|packet| self.pace.push_again(packet)) {
                 self.stats.retransmitted += 1;
+                self.copies.push(now, n, [sequence].into_iter());
             } else {
                 self.not_retransmitted += 1;
             }
