@@ -9,6 +9,7 @@ use common::api::Problem;
 
 use super::error_words::{WORDS, Words};
 use super::pages::{Framing, frame};
+use crate::http::headers::weighted;
 
 /// The colours of the other pages, by the system's choice.
 const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;background:#f6f7f9;color:#14181f;\
@@ -18,15 +19,11 @@ const STYLE: &str = ":root{color-scheme:light dark}body{margin:0;background:#f6f
 
 /// The language that a browser likes best of those that we have (RFC 9110 §12.5.4).
 fn words(asked: &HeaderMap) -> &'static Words {
-    let values = asked.get_all(header::ACCEPT_LANGUAGE).filter_map(|value| value.to_str().ok());
     let mut known: Vec<(u16, &Words)> = Vec::new();
-    for item in values.flat_map(|value| value.split(',')) {
-        let (tag, weight) = item.split_once(';').unwrap_or((item, "q=1"));
-        let language = tag.trim().split('-').next().unwrap_or_default();
+    for (tag, weight) in weighted(asked, header::ACCEPT_LANGUAGE).filter(|(_, weight)| *weight > 0) {
+        let language = tag.split('-').next().unwrap_or_default();
         let words = WORDS.iter().find(|words| words.language.eq_ignore_ascii_case(language));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        let thousandths = (weight.unwrap_or_default().clamp(0.0, 1.0) * 1000.0) as u16;
-        known.extend(words.filter(|_| thousandths > 0).map(|words| (thousandths, words)));
+        known.extend(words.map(|words| (weight, words)));
     }
     // Of those that are liked as much, the first.
     known.sort_by_key(|(weight, _)| Reverse(*weight));

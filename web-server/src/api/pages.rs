@@ -3,13 +3,14 @@
 //! forms, which the build has made once.
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::cluster::Cluster;
 use crate::cluster::directory::origin_of;
 use crate::http::extract::Id;
+use crate::http::headers::{accepts, known_tags};
 use crate::http::problem::ApiError;
 
 #[derive(RustEmbed)]
@@ -161,11 +162,11 @@ fn serve(request: &HttpRequest, path: &str, file: EmbeddedFile, caching: &'stati
     };
     let hash = file.metadata.sha256_hash();
     let tag: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("\"{tag}\"");
-    let known = request.headers().get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
+    let unchanged = known_tags(request.headers()).any(|known| known == tag);
     let mut response = if unchanged { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, caching));
+    response
+        .insert_header((header::ETAG, format!("\"{tag}\"")))
+        .insert_header((header::CACHE_CONTROL, caching));
     response.insert_header((header::VARY, "accept-encoding"));
     if unchanged {
         return response.finish();
@@ -187,57 +188,10 @@ fn compressed(request: &HttpRequest, path: &str) -> Option<(EmbeddedFile, &'stat
         .find_map(|(coding, ending)| Some((Dist::get(&format!("{path}{ending}"))?, coding)))
 }
 
-/// Whether a header of preferences (RFC 9110 §12.4) names `wanted`, and not to forbid it. `*` does not count: it says nothing of
-/// what the client would rather have.
-fn accepts(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
-    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|named| named.eq_ignore_ascii_case(wanted));
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-        named && weight.is_none_or(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight > 0.0))
-    })
-}
-
 /// Whether an error shall be a page: a browser shows it to somebody, who has followed a link or typed an address.
 /// `path`: below our root.
 pub fn shows_errors(request: &HttpRequest, path: &str) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
         && !path.starts_with("/api/")
         && accepts(request.headers(), header::ACCEPT, "text/html")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn accepting(name: HeaderName, value: &str, wanted: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(name.clone(), HeaderValue::from_str(value).unwrap());
-        accepts(&headers, name, wanted)
-    }
-
-    #[test]
-    fn a_coding_counts_where_it_is_named_and_not_forbidden() {
-        for (value, br) in [
-            ("gzip, deflate, br", true),
-            ("gzip;q=1.0, BR;q=0.5", true),
-            ("br ; q=0", false),
-            ("br;q=0.000", false),
-            ("br;q=much", false),
-            ("*", false),
-            ("brotli", false),
-            ("", false),
-        ] {
-            assert_eq!(accepting(header::ACCEPT_ENCODING, value, "br"), br, "{value}");
-        }
-    }
-
-    #[test]
-    fn browsers_accept_pages_and_programs_that_take_anything_do_not() {
-        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
-        assert!(accepting(header::ACCEPT, browser, "text/html"));
-        assert!(!accepting(header::ACCEPT, "*/*", "text/html"));
-        assert!(!accepting(header::ACCEPT, "application/json", "text/html"));
-    }
 }

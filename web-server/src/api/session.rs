@@ -11,6 +11,7 @@ use common::spec::{MAX_WIDTH, MIN_SIDE, validate_size};
 
 use crate::auth::Right;
 use crate::http::extract::{Body, Clip, Id, Json, Query};
+use crate::http::headers::known_tags;
 use crate::http::problem::ApiError;
 use crate::http::site::Caller;
 use crate::limits::Limits;
@@ -70,7 +71,8 @@ pub async fn snapshot(
         Right::Streamer { token, .. } => Some(limits.snapshot(token)?),
         Right::Admin | Right::Nobody => None,
     };
-    let unless = known_version(&request);
+    // Of those that the client has, the first that can be ours.
+    let unless = known_tags(request.headers()).find_map(|tag| u64::from_str_radix(tag, 16).ok());
     let picture = registry.ask(&id.0, TakeSnapshot { slot, format, width, unless }).await?;
     let is_known = unless.is_some() && picture.version == unless;
     let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
@@ -82,15 +84,6 @@ pub async fn snapshot(
         true => Ok(response.finish()),
         false => Ok(response.content_type(media_type).body(picture.image)),
     }
-}
-
-/// The version of a snapshot that a client has, by the first `ETag` of ours in `If-None-Match` (RFC 9110 §13.1.2).
-fn known_version(request: &HttpRequest) -> Option<u64> {
-    let known = request.headers().get(header::IF_NONE_MATCH)?.to_str().ok()?;
-    known.split(',').find_map(|tag| {
-        let digits = tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?;
-        u64::from_str_radix(digits, 16).ok()
-    })
 }
 
 /// Type, click, scroll.

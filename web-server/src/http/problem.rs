@@ -396,6 +396,13 @@ impl ResponseError for ApiError {
             | ApiError::Ask(AskError::Busy | AskError::Refused(RequestError { code: Code::Busy, .. })) => {
                 response.insert_header((header::RETRY_AFTER, "1"))
             }
+            // NATS is tried again every second or two; a node is back, or lost and replaced by others, within a lease.
+            ApiError::Cluster(
+                cluster::Error::Unreachable(_)
+                | cluster::Error::Moved { .. }
+                | cluster::Error::Node { .. }
+                | cluster::Error::Slow { .. },
+            ) => response.insert_header((header::RETRY_AFTER, "2")),
             _ => &mut response,
         };
         response.finish()
@@ -516,6 +523,7 @@ mod tests {
             (ApiError::from(Exceeded::Logins), "10"),
             (Exceeded::Snapshots.into(), "1"),
             (AskError::Refused(RequestError::new(Code::Busy, "m")).into(), "1"),
+            (cluster::Error::Unreachable("m".into()).into(), "2"),
         ] {
             let response = error.error_response();
             assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), seconds, "{error:?}");
