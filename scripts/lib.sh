@@ -73,14 +73,14 @@ build_frontend() {
   fi
 }
 
-# need_python_tool NAME VERSION: installs it into $target_dir/venv, unless it is there.
+# need_python_tool NAME VERSION [PACKAGE]: installs the program of a package, which may have another name, into $target_dir/venv, unless it is there.
 need_python_tool() {
   local tool=$target_dir/venv/bin/$1
   "$tool" --version 2>/dev/null | grep -qF "$2" && return
   need_packages python3-venv
   say "installing $1 into $target_dir/venv"
   [ -x "$target_dir/venv/bin/pip" ] || python3 -m venv "$target_dir/venv"
-  "$target_dir/venv/bin/pip" install --quiet --disable-pip-version-check "$1==$2"
+  "$target_dir/venv/bin/pip" install --quiet --disable-pip-version-check "${3:-$1}==$2"
 }
 
 # start_test_server: a web-server of its own for tests of the API, of ORIEL_BIN_DIR, with the configuration on standard input. Sets url, secret (which the
