@@ -21,6 +21,10 @@ const FRAME: Duration = Duration::from_millis(33);
 /// A test that waits for longer waits in vain.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Pictures of the layers of a camera; what is around them is less than half of the smaller one.
+const HIGH_BYTES: usize = 5400;
+const LOW_BYTES: usize = 400;
+
 /// A streamer with so many slots and nothing in them.
 fn room(server: &Server, slots: u8) {
     let source = json!({ "type": "test", "width": 64, "height": 64, "fps": 1, "audio": false });
@@ -41,6 +45,8 @@ struct Seen {
     states: BTreeMap<u8, SlotState>,
     /// Pictures that came, and how many began with a keyframe, by stream.
     units: BTreeMap<u32, (usize, usize)>,
+    /// Bytes of the last picture.
+    last_bytes: usize,
     sound: usize,
     published: Vec<(PublishKind, String, Option<u8>)>,
     unpublished: Vec<(PublishKind, Option<String>)>,
@@ -53,6 +59,10 @@ struct Room {
     swarm: Swarm,
     seen: Vec<Seen>,
     cameras: BTreeMap<usize, Camera>,
+    /// Layers of a camera that sends several: whose, the rid, and the layer.
+    layers: Vec<(usize, &'static str, Camera)>,
+    /// Those that the publisher was told to send.
+    taken: Vec<String>,
     microphones: BTreeMap<usize, Microphone>,
     /// Says which packet on its way to the streamer is lost.
     lost: Box<dyn FnMut() -> bool>,
@@ -77,6 +87,8 @@ impl Room {
             swarm: Swarm::new(options).unwrap(),
             seen: Vec::new(),
             cameras: BTreeMap::new(),
+            layers: Vec::new(),
+            taken: Vec::new(),
             microphones: BTreeMap::new(),
             lost: Box::new(|| false),
             next_frame: Instant::now(),
@@ -117,6 +129,29 @@ impl Room {
         self.tell_publish(peer, PublishKind::Camera);
         self.until("it is published", |room| room.seen[peer].published.len() > before);
         self.seen[peer].published.last().unwrap().2
+    }
+
+    /// Publishes a camera in two layers, of 1.3 Mbit/s and of 100 kbit/s.
+    fn publish_layers(&mut self, peer: usize) {
+        let place = self.place(peer, PublishKind::Camera);
+        self.layers = vec![
+            (peer, "h", Camera::layer(place.clone(), 2000, "h", 6, HIGH_BYTES / 6)),
+            (peer, "l", Camera::layer(place, 2001, "l", 2, LOW_BYTES / 2)),
+        ];
+        self.taken = vec!["h".into(), "l".into()];
+        self.tell_publish(peer, PublishKind::Camera);
+        self.until("it is published", |room| !room.seen[peer].published.is_empty());
+    }
+
+    /// The next picture of each layer that is taken, as browsers do it.
+    fn send_layers(&mut self, keyframe_of: Option<u32>) {
+        for (peer, rid, camera) in &mut self.layers {
+            let asked = keyframe_of.is_none_or(|ssrc| camera.ssrc() == ssrc);
+            if asked && self.taken.iter().any(|taken| taken == rid) {
+                let packets = camera.picture(keyframe_of.is_some());
+                self.swarm.send_rtp(*peer, &packets);
+            }
+        }
     }
 
     fn unpublish(&mut self, peer: usize) {
@@ -161,6 +196,7 @@ impl Room {
             for peer in self.cameras.keys().copied().collect::<Vec<_>>() {
                 self.send(peer, false);
             }
+            self.send_layers(None);
             for (peer, microphone) in &mut self.microphones {
                 let packet = microphone.packet();
                 self.swarm.send_rtp(*peer, &[packet]);
@@ -178,6 +214,7 @@ impl Room {
             Event::Closed(_) => seen.gone = true,
             Event::Rtp(packet) => seen.sound += usize::from(packet.payload_type == 111),
             Event::Unit(unit) => {
+                seen.last_bytes = unit.data.len();
                 let count = seen.units.entry(unit.ssrc).or_default();
                 count.0 += 1;
                 count.1 += usize::from(unit.data.get(4) == Some(&0x67));
@@ -187,12 +224,14 @@ impl Room {
                 if self.obedient && self.cameras.get(&peer).is_some_and(|camera| camera.ssrc() == ssrc) {
                     self.send(peer, true);
                 }
+                self.send_layers(Some(ssrc));
             }
             Event::Nack { sequences, .. } => {
                 self.nacks += 1;
                 let again = self.cameras.get(&peer).map(|camera| camera.again(&sequences));
                 self.send_packets(peer, again.unwrap_or_default());
             }
+            Event::Signal(ServerMessage::PublishLayers { layers, .. }) => self.taken = layers,
             Event::Signal(message) => signal(seen, message),
             _ => {}
         }
@@ -526,6 +565,38 @@ fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
     let sent = room.sent(honest) - before.1;
     assert!(2 * came > sent, "{came} of {sent} pictures of the honest one");
     assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
+}
+
+#[test]
+fn who_may_have_little_gets_the_small_layer_and_layers_that_nobody_takes_are_not_sent() {
+    let server = Server::start();
+    room(&server, 2);
+    let mut room = Room::new(&server);
+    let [publisher, wide, narrow] = [room.join(), room.join(), room.join()];
+    let limit = |room: &Room, kbps: u32| {
+        let path = format!("/api/streamers/room/peers/{}", room.seen[narrow].id.as_ref().unwrap());
+        let body = json!({ "max_bitrate_kbps": kbps }).to_string();
+        server.send("PATCH", &path, "application/json", body.as_bytes()).expect(204);
+    };
+    limit(&room, 300);
+    room.publish_layers(publisher);
+    let is_small = |room: &Room, peer: usize| (LOW_BYTES..HIGH_BYTES).contains(&room.seen[peer].last_bytes);
+    let is_large = |room: &Room, peer: usize| room.seen[peer].last_bytes >= HIGH_BYTES;
+    room.until("each has the layer of its path", |room| is_small(room, narrow) && is_large(room, wide));
+    assert_eq!(room.taken, ["h", "l"]);
+
+    limit(&room, 0);
+    room.until("both have the large layer", |room| is_large(room, narrow) && is_large(room, wide));
+    let lifted = Instant::now();
+    room.until("the small one is not sent any more", |room| room.taken == ["h"]);
+    assert!(lifted.elapsed() < Duration::from_secs(5), "{:?}", lifted.elapsed());
+
+    // The small one is sent again for whoever needs it.
+    limit(&room, 300);
+    room.until("it has the small layer again", |room| is_small(room, narrow) && is_large(room, wide));
+    let before = room.pictures(wide);
+    room.go_on_for(Duration::from_secs(1));
+    assert!(room.pictures(wide) > before && is_large(&room, wide), "the other one has what it had");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct Place {
     pub mid: String,
     /// Id of the header extension that names it.
     pub mid_extension: u8,
+    /// Id of the one that names a layer (RFC 8852); `None`: there are none.
+    pub rid_extension: Option<u8>,
 }
 
 /// The sections of an offer in which a peer may send, in their order: camera, screen, microphone.
@@ -40,9 +42,13 @@ pub fn places(offer: &str) -> Vec<Place> {
     let place = |section: &str| {
         let attribute = |name: &str| section.lines().find_map(|line| line.strip_prefix(name));
         let mid = attribute("a=mid:")?.to_owned();
-        let named = section.lines().find(|line| line.ends_with("urn:ietf:params:rtp-hdrext:sdes:mid"))?;
-        let mid_extension = named.strip_prefix("a=extmap:")?.split(' ').next()?.parse().ok()?;
-        Some(Place { mid, mid_extension })
+        let extension = |name: &str| {
+            let named = section.lines().find(|line| line.trim_end().ends_with(name))?;
+            named.strip_prefix("a=extmap:")?.split(' ').next()?.parse().ok()
+        };
+        let mid_extension = extension("urn:ietf:params:rtp-hdrext:sdes:mid")?;
+        let rid_extension = extension("urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id");
+        Some(Place { mid, mid_extension, rid_extension })
     };
     sections.filter_map(place).collect()
 }
@@ -55,8 +61,14 @@ pub struct Camera {
     sequence: u16,
     frame: u32,
     pieces: usize,
+    piece_bytes: usize,
+    /// The simulcast layer that its packets name, by its rid.
+    layer: Option<&'static str>,
     sent: VecDeque<Outgoing>,
 }
+
+/// Bytes of each piece of a picture.
+const PIECE_BYTES: usize = 900;
 
 impl Camera {
     /// One that sends in this section, small pictures.
@@ -67,7 +79,14 @@ impl Camera {
     /// One whose pictures are cut into so many packets, at least two.
     pub fn with_pieces(place: Place, ssrc: u32, pieces: usize) -> Self {
         // Soon to wrap.
-        Self { place, ssrc, sequence: u16::MAX - 5, frame: 0, pieces: pieces.max(2), sent: VecDeque::new() }
+        let (sequence, pieces) = (u16::MAX - 5, pieces.max(2));
+        let piece_bytes = PIECE_BYTES;
+        Self { place, ssrc, sequence, frame: 0, pieces, piece_bytes, layer: None, sent: VecDeque::new() }
+    }
+
+    /// One layer of a camera that sends several: in so many packets of so many bytes.
+    pub fn layer(place: Place, ssrc: u32, rid: &'static str, pieces: usize, piece_bytes: usize) -> Self {
+        Self { layer: Some(rid), piece_bytes, ..Self::with_pieces(place, ssrc, pieces) }
     }
 
     /// Its stream.
@@ -89,7 +108,7 @@ impl Camera {
             let mut payload = BytesMut::new();
             payload.put_u8(FU_A);
             payload.put_u8(unit & 0x1f | u8::from(first) << 7 | u8::from(last) << 6);
-            payload.put_bytes(mark(self.frame), 900);
+            payload.put_bytes(mark(self.frame), self.piece_bytes);
             payloads.push(payload.freeze());
         }
         let last = payloads.len() - 1;
@@ -106,13 +125,16 @@ impl Camera {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         let mid = Bytes::copy_from_slice(self.place.mid.as_bytes());
+        let mut extensions = vec![(self.place.mid_extension, mid)];
+        let layer = self.place.rid_extension.zip(self.layer);
+        extensions.extend(layer.map(|(id, rid)| (id, Bytes::from_static(rid.as_bytes()))));
         Outgoing {
             ssrc: self.ssrc,
             payload_type: 102,
             marker,
             sequence,
             timestamp: self.frame.wrapping_mul(FRAME_TICKS),
-            extensions: vec![(self.place.mid_extension, mid)],
+            extensions,
             payload,
         }
     }
