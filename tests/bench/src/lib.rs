@@ -15,6 +15,7 @@ pub mod browser;
 pub mod compare;
 pub mod cpu;
 pub mod figures;
+pub mod janus;
 pub mod line_process;
 pub mod netsim;
 pub mod peers;

@@ -9,6 +9,7 @@ use native_peer::Stack;
 use serde::Deserialize;
 
 use crate::cpu;
+use crate::janus::Janus;
 use crate::line_process::LineProcess;
 use crate::reception::Reception;
 use crate::relay::Came;
@@ -64,6 +65,16 @@ impl NativePeers {
     pub fn start_in_room(server: &Server, room: &str) -> Result<Self> {
         let mut command = command(server, room)?;
         command.arg("--controllers");
+        Ok(Self(LineProcess::start("native-peers", &mut command)?))
+    }
+
+    /// Peers of the videoroom of Janus. The first one is the publisher, and begins before others join.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_at_janus(janus: &Janus) -> Result<Self> {
+        let mut command = janus.command(binary("native-peers")?);
+        command.arg("--janus");
         Ok(Self(LineProcess::start("native-peers", &mut command)?))
     }
 

@@ -94,8 +94,9 @@ struct Stream {
 }
 
 /// Collects.
-#[derive(Default)]
 pub struct Receiver {
+    /// Payload type of the video.
+    video: u8,
     streams: BTreeMap<(usize, u32), Stream>,
     began: Option<Instant>,
     packets: u64,
@@ -103,7 +104,19 @@ pub struct Receiver {
     units: Vec<Unit>,
 }
 
+impl Default for Receiver {
+    fn default() -> Self {
+        let (streams, units) = Default::default();
+        Self { video: H264, streams, began: None, packets: 0, bytes: 0, units }
+    }
+}
+
 impl Receiver {
+    /// Video has this payload type, as another server than Oriel has said.
+    pub fn expect(&mut self, payload_type: u8) {
+        self.video = payload_type;
+    }
+
     /// Takes what a peer saw.
     pub fn event(&mut self, peer: usize, event: Event) {
         match event {
@@ -121,7 +134,7 @@ impl Receiver {
     fn rtp(&mut self, peer: usize, arrival: Arrival) {
         self.packets += 1;
         self.bytes += arrival.len_bytes as u64;
-        if arrival.payload_type == H264 {
+        if arrival.payload_type == self.video {
             self.streams.entry((peer, arrival.ssrc)).or_default().packet(&arrival);
         }
     }

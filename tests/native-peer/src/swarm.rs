@@ -1,7 +1,7 @@
 //! Peers on one thread: their sockets in one epoll, their events in one queue.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -117,6 +117,31 @@ impl Swarm {
         self.watch(signalling.fd(), index, SIGNALLING)?;
         self.watch(endpoint.fd(), index, ENDPOINT)?;
         self.peers.push(Peer { signalling: Some(signalling), endpoint, resume: None });
+        self.connecting += 1;
+        Ok(index)
+    }
+
+    /// Peers that join from now on connect from this address of the machine.
+    pub fn connect_from(&mut self, address: IpAddr) {
+        self.endpoints.connect_from(address);
+    }
+
+    /// An endpoint of another server's connection, to be negotiated by the caller and given to [`Swarm::adopt`] then.
+    ///
+    /// # Errors
+    /// The stack or the system refuses.
+    pub fn open(&self, purpose: Purpose) -> Result<Box<dyn Endpoint>, Error> {
+        self.endpoints.open(purpose)
+    }
+
+    /// A peer without signalling of ours; returns its index.
+    ///
+    /// # Errors
+    /// When the system refuses to watch it.
+    pub fn adopt(&mut self, endpoint: Box<dyn Endpoint>) -> Result<usize, Error> {
+        let index = self.peers.len();
+        self.watch(endpoint.fd(), index, ENDPOINT)?;
+        self.peers.push(Peer { signalling: None, endpoint, resume: None });
         self.connecting += 1;
         Ok(index)
     }

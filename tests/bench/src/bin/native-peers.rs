@@ -14,20 +14,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use bench::cpu;
+use bench::janus::{self, Client};
 use bench::reception::Receiver as Reception;
 use clap::Parser;
 use common::signal::{ClientMessage, PublishKind, Role, ServerMessage};
-use native_peer::camera::{Camera, places};
+use native_peer::camera::{Camera, Place, places};
+use native_peer::stack::Purpose;
 use native_peer::{Event, Media, Options, Stack, Swarm};
 
 #[derive(Parser)]
 struct Args {
     /// The web-server
-    #[arg(long)]
-    server: SocketAddr,
+    #[arg(long, required_unless_present = "janus")]
+    server: Option<SocketAddr>,
     /// Id of the streamer
-    #[arg(long)]
-    streamer: String,
+    #[arg(long, required_unless_present = "janus")]
+    streamer: Option<String>,
+    /// Peers of Janus instead; `publish` comes before `join` then, and has one camera
+    #[arg(long, conflicts_with_all = ["server", "streamer", "units", "controllers"])]
+    janus: bool,
     /// Decrypt, and keep the newest access units of the first peer for `units`
     #[arg(long)]
     units: bool,
@@ -47,15 +52,24 @@ const JOIN_TICK: Duration = Duration::from_millis(2);
 const COMMAND_TICK: Duration = Duration::from_millis(10);
 /// From one picture of a camera to the next.
 const PICTURE: Duration = Duration::from_nanos(33_333_333);
+/// The header extension of a publisher at Janus that names the section.
+const MID_EXTENSION: u8 = 1;
 /// The stream of the first camera; those of others follow.
 const FIRST_SSRC: u32 = 1000;
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let Args { server, streamer, units, controllers, stack } = args;
+    let Args { server, streamer, janus, units, controllers, stack } = args;
+    let janus = janus.then(Client::connect).transpose()?;
+    // Of Janus' peers neither is used.
+    let server = server.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let streamer = streamer.unwrap_or_default();
     let role = if controllers { Role::Controller } else { Role::Viewer };
     let media = if units { Media::Units } else { Media::Headers };
-    let swarm = Swarm::on(stack, Options { server, streamer, role, media })?;
+    let mut swarm = Swarm::on(stack, Options { server, streamer, role, media })?;
+    if janus.is_some() {
+        swarm.connect_from(janus::ADDRESS.into());
+    }
     let (sender, commands) = sync_channel(4);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -66,6 +80,7 @@ fn main() -> Result<()> {
     });
     let program = Program {
         swarm,
+        janus,
         units,
         reception: Reception::default(),
         cpu_us: 0,
@@ -80,6 +95,7 @@ fn main() -> Result<()> {
 
 struct Program {
     swarm: Swarm,
+    janus: Option<Client>,
     units: bool,
     reception: Reception,
     cpu_us: u64,
@@ -201,18 +217,54 @@ impl Program {
         let begin = Instant::now();
         let mut connected = 0;
         for _ in 0..count {
-            self.swarm.join()?;
+            match &self.janus {
+                None => self.swarm.join()?,
+                Some(janus) => {
+                    let mut endpoint = self.swarm.open(Purpose::Viewer)?;
+                    let reception = &mut self.reception;
+                    janus.watch(|offer| {
+                        reception.expect(first_format(&offer).context("no video is offered")?);
+                        Ok(endpoint.answer(offer)?)
+                    })?;
+                    self.swarm.adopt(endpoint)?
+                }
+            };
             // Those that have joined read what they are told meanwhile.
             connected += self.pass(Instant::now() + JOIN_TICK)?;
         }
+        self.connect(count - connected)?;
+        Ok(serde_json::json!({ "peers": self.swarm.len(), "ms": begin.elapsed().as_secs_f64() * 1000.0 }))
+    }
+
+    /// Waits until so many more have connected.
+    fn connect(&mut self, count: usize) -> Result<()> {
+        let begin = Instant::now();
+        let mut connected = 0;
         while connected < count {
             ensure!(begin.elapsed() < JOIN_DEADLINE, "not all peers have connected within {JOIN_DEADLINE:?}");
             connected += self.pass(Instant::now() + JOIN_TICK)?;
         }
-        Ok(serde_json::json!({ "peers": self.swarm.len(), "ms": begin.elapsed().as_secs_f64() * 1000.0 }))
+        Ok(())
+    }
+
+    /// The publisher of Janus joins.
+    fn publish_at(&mut self, pieces: usize) -> Result<serde_json::Value> {
+        let janus = self.janus.as_ref().context("--janus")?;
+        let mut endpoint = self.swarm.open(Purpose::Player)?;
+        let answer = janus.publish(&publishing(&endpoint.offer(false)?, &endpoint.candidates()))?;
+        endpoint.accept(answer)?;
+        let peer = self.swarm.adopt(endpoint)?;
+        self.connect(1)?;
+        let place = Place { mid: "0".to_owned(), mid_extension: MID_EXTENSION, rid_extension: None };
+        self.cameras.insert(peer, (Camera::with_pieces(place, FIRST_SSRC, pieces), true));
+        Ok(serde_json::json!({}))
     }
 
     fn publish(&mut self, count: usize, pieces: usize) -> Result<serde_json::Value> {
+        if self.janus.is_some() {
+            ensure!(count == 1, "Janus has one camera");
+            return self.publish_at(pieces);
+        }
         for peer in 0..count {
             let offer = self.offers.get(&peer).with_context(|| format!("peer {peer} has no offer"))?;
             let place = places(offer).into_iter().next().context("nothing may be sent (--controllers)")?;
@@ -228,4 +280,29 @@ impl Program {
         }
         Ok(serde_json::json!({}))
     }
+}
+
+/// An offer to receive as one to send: video first, with its stream and the extension that names its section.
+fn publishing(offer: &str, candidates: &[String]) -> String {
+    let mut sections = offer.split_inclusive("\r\n").fold(vec![String::new()], |mut sections, line| {
+        if line.starts_with("m=") {
+            sections.push(String::new());
+        }
+        sections.last_mut().expect("there is one from the beginning").push_str(line);
+        sections
+    });
+    for section in sections.iter_mut().filter(|section| section.starts_with("m=video")) {
+        *section = section.replace("a=recvonly", "a=sendonly");
+        section.push_str(&format!("a=ssrc:{FIRST_SSRC} cname:bench\r\n"));
+        section.push_str(&format!("a=extmap:{MID_EXTENSION} urn:ietf:params:rtp-hdrext:sdes:mid\r\n"));
+        section.extend(candidates.iter().map(|candidate| format!("a={candidate}\r\n")));
+        section.push_str("a=end-of-candidates\r\n");
+    }
+    sections.concat()
+}
+
+/// The payload type that an offer of one video prefers.
+fn first_format(offer: &str) -> Option<u8> {
+    let line = offer.lines().find_map(|line| line.strip_prefix("m=video "))?;
+    line.split_whitespace().nth(2)?.parse().ok()
 }

@@ -1,12 +1,13 @@
 //! Rooms: what it costs to forward what peers publish, and how long it takes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Plan, fanout};
 use crate::cpu;
+use crate::janus::Janus;
 use crate::peers::NativePeers;
 use crate::reception::Quantiles;
 use crate::relay;
@@ -31,6 +32,7 @@ struct Load {
 /// excluded; of ten for each other, everything is in it.
 pub fn rooms(plan: Plan) -> Result<Vec<Row>> {
     let [mut one_50, mut one_200, mut ten, mut p50, mut p99, mut ratio] = [const { Vec::new() }; 6];
+    let [mut janus_50, mut against_janus, mut janus_p99] = [const { Vec::new() }; 3];
     for _ in 0..plan.runs(3) {
         let few = load(plan, 1, 2)?;
         let many = load(plan, 1, 51)?;
@@ -41,11 +43,19 @@ pub fn rooms(plan: Plan) -> Result<Vec<Row>> {
         p99.push(many.to_last.p99);
         one_200.push(slope(&load(plan, 1, 201)?));
         ratio.push(slope(&many) / fanout::per_packet(plan, 50)?);
+        if let Some(few) = janus_load(plan, 2)? {
+            let of_many = janus_load(plan, 51)?.context("Janus was there before")?;
+            let per_packet =
+                (of_many.cpu_us_per_s - few.cpu_us_per_s) / (of_many.packets_per_s - few.packets_per_s);
+            janus_50.push(per_packet);
+            against_janus.push(slope(&many) / per_packet);
+            janus_p99.push(of_many.to_last.p99);
+        }
         let ten_of_them = load(plan, 10, 10)?;
         ten.push(ten_of_them.cpu_us_per_s / ten_of_them.packets_per_s);
     }
     let row = |what: &str, unit: &str, samples| Row::new("rooms", what, unit, samples);
-    Ok(vec![
+    let mut rows = vec![
         row("one camera, 50 others: CPU per forwarded packet", "µs", one_50),
         row("the same, against a feed of the streamer's own (`fanout`)", "ratio", ratio).at_most(1.3),
         row("one camera, 200 others: CPU per forwarded packet", "µs", one_200),
@@ -53,7 +63,20 @@ pub fn rooms(plan: Plan) -> Result<Vec<Row>> {
         row("one camera, 50 others: picture sent to its last packet at the last peer, p99", "ms", p99)
             .at_most(5.0),
         row("ten cameras for each other: CPU per forwarded packet, receiving included", "µs", ten),
-    ])
+    ];
+    if !janus_50.is_empty() {
+        rows.extend([
+            row("Janus' videoroom, one camera, 50 others: CPU per forwarded packet", "µs", janus_50),
+            row(
+                "one camera, 50 others, CPU per forwarded packet: Oriel against Janus",
+                "ratio",
+                against_janus,
+            )
+            .at_most(0.5),
+            row("Janus: picture sent to its last packet at the last peer, p99", "ms", janus_p99),
+        ]);
+    }
+    Ok(rows)
 }
 
 fn load(plan: Plan, cameras: usize, peers_in_all: usize) -> Result<Load> {
@@ -71,11 +94,22 @@ fn load(plan: Plan, cameras: usize, peers_in_all: usize) -> Result<Load> {
     // Reports come once a second: after two, all is steady.
     server.stats(ID)?;
     server.stats(ID)?;
+    measure(plan, streamer, peers, cameras, peers_in_all)
+}
+
+/// What a process costs that forwards so many cameras to all others of these peers.
+fn measure(
+    plan: Plan,
+    pid: u32,
+    mut peers: NativePeers,
+    cameras: usize,
+    peers_in_all: usize,
+) -> Result<Load> {
     peers.begin()?;
     let begin = Instant::now();
-    let cpu_before = cpu::process_us(streamer)?;
+    let cpu_before = cpu::process_us(pid)?;
     std::thread::sleep(plan.time(10));
-    let cpu_us_per_s = (cpu::process_us(streamer)? - cpu_before) as f64 / begin.elapsed().as_secs_f64();
+    let cpu_us_per_s = (cpu::process_us(pid)? - cpu_before) as f64 / begin.elapsed().as_secs_f64();
     let (sent, frames) = (peers.sent()?, peers.frames()?);
     let reception = peers.end()?;
     peers.finish()?;
@@ -88,4 +122,19 @@ fn load(plan: Plan, cameras: usize, peers_in_all: usize) -> Result<Load> {
         packets_per_s: reception.packets as f64 / reception.seconds,
         to_last: Quantiles::of(to_last),
     })
+}
+
+/// One camera in the videoroom of Janus; `None` where it is not installed.
+fn janus_load(plan: Plan, peers_in_all: usize) -> Result<Option<Load>> {
+    let Some(janus) = Janus::start()? else { return Ok(None) };
+    let mut peers = NativePeers::start_at_janus(&janus)?;
+    if let Some((first, second)) = cpu::two_processors() {
+        cpu::pin(janus.pid(), first)?;
+        peers.pin(second)?;
+    }
+    peers.publish(1, PIECES)?;
+    peers.join(peers_in_all - 1)?;
+    // As long as ours is left alone.
+    std::thread::sleep(Duration::from_secs(2));
+    measure(plan, janus.pid(), peers, 1, peers_in_all).map(Some)
 }

@@ -15,6 +15,7 @@
 //! * An answer to every later offer gathers candidates anew, and says so by the same events as the first one.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,7 +41,7 @@ use webrtc::peer_connection::{
 use webrtc::runtime::TokioRuntime;
 
 use super::codecs::{Units, media_engine, sender_reports};
-use super::{Endpoint, LOCAL, Purpose, data_channels, failed, settings};
+use super::{Endpoint, Purpose, data_channels, failed, settings};
 use crate::{Arrival, Channel, Error, Event, Media};
 
 /// Gathering is a system call or two here: there are no servers to ask.
@@ -88,6 +89,7 @@ impl AsyncLayer {
         purpose: Purpose,
         media: Media,
         certificate: RTCCertificate,
+        address: IpAddr,
     ) -> Result<Self, Error> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let shared = Arc::new(Shared {
@@ -99,7 +101,7 @@ impl AsyncLayer {
             pc: OnceLock::new(),
         });
         let runtime = runtime.0.handle().clone();
-        let connected = connect(purpose, media, certificate, Arc::clone(&shared));
+        let connected = connect(purpose, media, certificate, address, Arc::clone(&shared));
         let (pc, channels) = runtime.block_on(connected)?;
         Ok(Self { runtime, pc, channels, shared })
     }
@@ -109,6 +111,7 @@ async fn connect(
     purpose: Purpose,
     media: Media,
     certificate: RTCCertificate,
+    address: IpAddr,
     shared: Arc<Shared>,
 ) -> Result<(Arc<dyn PeerConnection>, Vec<(Channel, Arc<dyn DataChannel>)>), Error> {
     let mut engine = media_engine(media).map_err(failed("codecs"))?;
@@ -121,7 +124,7 @@ async fn connect(
         .with_interceptor_registry(registry.with(Slot::from(LAST), KeepReports::default()))
         .with_runtime(Arc::new(TokioRuntime))
         .with_handler(Arc::new(Handler(Arc::clone(&shared))))
-        .with_udp_addrs(vec![LOCAL])
+        .with_udp_addrs(vec![SocketAddr::new(address, 0)])
         .build()
         .await;
     let pc: Arc<dyn PeerConnection> = Arc::new(built.map_err(failed("peer connection"))?);

@@ -18,7 +18,7 @@ mod codecs;
 mod sans_io;
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
@@ -38,8 +38,8 @@ pub use codecs::media_engine;
 use sans_io::SansIo;
 pub use sans_io::{BUFFER_BYTES, arrival};
 
-/// Peers connect from here.
-const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// Peers connect from here, unless they are told another address.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// By which crate a peer does WebRTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,7 @@ pub trait Endpoint: Send {
 /// Makes endpoints of one stack.
 pub struct Endpoints {
     media: Media,
+    address: IpAddr,
     certificate: RTCCertificate,
     /// For [`Stack::Webrtc`] alone.
     runtime: Option<Runtime>,
@@ -147,7 +148,13 @@ impl Endpoints {
             Stack::Rtc => None,
             Stack::Webrtc => Some(Runtime::start()?),
         };
-        Ok(Self { media, certificate: certificate.map_err(failed("certificate"))?, runtime })
+        let certificate = certificate.map_err(failed("certificate"))?;
+        Ok(Self { media, address: LOCAL, certificate, runtime })
+    }
+
+    /// Those that are opened from now on connect from this address of the machine.
+    pub fn connect_from(&mut self, address: IpAddr) {
+        self.address = address;
     }
 
     /// One more.
@@ -155,10 +162,11 @@ impl Endpoints {
     /// # Errors
     /// The stack or the system refuses.
     pub fn open(&self, purpose: Purpose) -> Result<Box<dyn Endpoint>, Error> {
+        let Self { media, address, runtime, .. } = self;
         let certificate = self.certificate.clone();
-        Ok(match &self.runtime {
-            None => Box::new(SansIo::open(purpose, self.media, certificate)?),
-            Some(runtime) => Box::new(AsyncLayer::open(runtime, purpose, self.media, certificate)?),
+        Ok(match runtime {
+            None => Box::new(SansIo::open(purpose, *media, certificate, *address)?),
+            Some(runtime) => Box::new(AsyncLayer::open(runtime, purpose, *media, certificate, *address)?),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! An endpoint on `rtc`: its socket is read, and its timers run, by the thread that calls.
 
 use std::io::IoSliceMut;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext};
 
 use super::codecs::{Units, media_engine, requests, sender_reports};
-use super::{Endpoint, LOCAL, Purpose, data_channels, failed, settings};
+use super::{Endpoint, Purpose, data_channels, failed, settings};
 use crate::{Arrival, Channel, Error, Event, Media, Outgoing};
 
 /// For one datagram, or as many as the kernel has coalesced.
@@ -56,7 +56,12 @@ struct Socket {
 
 impl SansIo {
     /// An endpoint that has negotiated nothing yet.
-    pub fn open(purpose: Purpose, media: Media, certificate: RTCCertificate) -> Result<Self, Error> {
+    pub fn open(
+        purpose: Purpose,
+        media: Media,
+        certificate: RTCCertificate,
+        address: IpAddr,
+    ) -> Result<Self, Error> {
         let inbox = Inbox::default();
         let tap = Tap { inbox: inbox.clone(), write: Vec::new().into() };
         let mut pc = RTCPeerConnectionBuilder::new()
@@ -77,7 +82,7 @@ impl SansIo {
             }
         }
         let headers_only = media == Media::Headers;
-        let socket = Socket::bind()?;
+        let socket = Socket::bind(address)?;
         let units = Units::default();
         Ok(Self { pc, headers_only, socket, inbox, channels, units, events: Vec::new() })
     }
@@ -199,7 +204,7 @@ impl Endpoint for SansIo {
     fn offer(&mut self, restart: bool) -> Result<String, Error> {
         if restart {
             self.pc.restart_ice();
-            self.socket = Socket::bind()?;
+            self.socket = Socket::bind(self.socket.local.ip())?;
         }
         let offer = self.pc.create_offer(None).map_err(failed("offer"))?;
         let sdp = offer.sdp.clone();
@@ -293,9 +298,9 @@ impl Endpoint for SansIo {
 }
 
 impl Socket {
-    fn bind() -> Result<Self, Error> {
+    fn bind(address: IpAddr) -> Result<Self, Error> {
         let io = |what| move |error| Error::Io(what, error);
-        let udp = UdpSocket::bind(LOCAL).map_err(io("binding"))?;
+        let udp = UdpSocket::bind((address, 0)).map_err(io("binding"))?;
         let state = UdpSocketState::new((&udp).into()).map_err(io("socket options"))?;
         // Datagrams are to come as they would to a browser: without coalescing, the kernel cuts what was sent
         // in one call, and the sender pays for it.
