@@ -13,7 +13,7 @@ use common::slots::{Source, SourceList, SourceState};
 use harness::rtsp::RtspPlayer;
 use harness::{Server, eventually};
 use native_peer::camera::{Camera, Microphone, Place, places};
-use native_peer::{Event, Media, Options, Outgoing, Swarm};
+use native_peer::{Event, Media, Options, Outgoing, Said, Swarm};
 use serde_json::json;
 
 /// Time between two pictures of a camera.
@@ -565,6 +565,38 @@ fn who_sends_ten_times_as_much_as_people_do_costs_nobody_else_a_picture() {
     let sent = room.sent(honest) - before.1;
     assert!(2 * came > sent, "{came} of {sent} pictures of the honest one");
     assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
+}
+
+#[test]
+fn who_storms_with_rtcp_costs_nobody_else_a_picture_and_asks_publishers_for_no_more_keyframes() {
+    let server = Server::start();
+    room(&server, 3);
+    let mut room = Room::new(&server);
+    let [honest, watcher, hostile] = [room.join(), room.join(), room.join()];
+    assert_eq!(room.publish(honest), Some(0));
+    room.until("pictures come", |room| room.pictures(watcher) > 5 && room.pictures(hostile) > 5);
+    let ssrc = *room.seen[hostile].units.keys().next().unwrap();
+    let before = (room.pictures(watcher), room.sent(honest), room.plis);
+    // Everything that it can have got is missing, and so is a keyframe; it can take nothing, or anything; some seven thousand packets a second.
+    let everything = Said::Missing((0..u16::MAX).step_by(17).take(250).collect());
+    let storm = [Said::Keyframe, everything, Said::AtMost(0.0), Said::AtMost(f32::MAX)];
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        for _ in 0..60 {
+            room.swarm.say(hostile, ssrc, &storm);
+        }
+        room.go_on();
+    }
+    let (came, sent) = (room.pictures(watcher) - before.0, room.sent(honest) - before.1);
+    assert!(2 * came > sent, "{came} of {sent} pictures of the honest one");
+    let stats = server.stats_until("room", "the storm has arrived", |stats| {
+        stats.network.keyframe_requests > 500 && stats.network.not_retransmitted > 500
+    });
+    let asked = room.plis - before.2;
+    assert!(asked <= 12, "the honest one was asked for {asked} keyframes of {:?}", stats.network);
+    assert!(!room.seen[honest].gone && !room.seen[watcher].gone && server.streamer("room").is_some());
+    let before = room.pictures(hostile);
+    room.until("the hostile one sees pictures, too", |room| room.pictures(hostile) > before + 10);
 }
 
 #[test]

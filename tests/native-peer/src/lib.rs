@@ -95,6 +95,17 @@ pub enum Event {
     },
 }
 
+/// What a peer says by RTCP of a stream that it receives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// It needs a keyframe (RFC 4585 §6.3.1).
+    Keyframe,
+    /// These packets have not come (RFC 4585 §6.2.1).
+    Missing(Vec<u16>),
+    /// It can take so many bits per second (draft-alvestrand-rmcat-remb-03).
+    AtMost(f32),
+}
+
 /// An RTP packet that a peer sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {

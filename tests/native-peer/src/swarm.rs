@@ -12,7 +12,7 @@ use rustix::event::epoll;
 
 use crate::signalling::{Read, Signalling};
 use crate::stack::{BUFFER_BYTES, Endpoint, Endpoints, Purpose, Stack};
-use crate::{Channel, Error, Event, Media, Outgoing};
+use crate::{Channel, Error, Event, Media, Outgoing, Said};
 
 /// Timers of peers that connect, and of those that are connected, are looked at this often.
 const CONNECTING_TICK: Duration = Duration::from_millis(5);
@@ -295,6 +295,11 @@ impl Swarm {
         for packet in packets {
             self.peers[index].endpoint.send_rtp(packet);
         }
+    }
+
+    /// A peer says something by RTCP of a stream that it receives.
+    pub fn say(&mut self, index: usize, ssrc: u32, said: &[Said]) {
+        self.peers[index].endpoint.say(ssrc, said);
     }
 
     /// A peer leaves in good order. Its events go on until the streamer has let it go.

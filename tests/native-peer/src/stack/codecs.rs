@@ -7,13 +7,16 @@ use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_AV1, MIME_TYPE_H264, MIME_TYPE_HEVC, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
 };
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::sender_report::SenderReport;
-use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use rtc::shared::error::Error;
 
 use crate::depacketize::Depacketizer;
-use crate::{Event, Media, Unit};
+use crate::{Event, Media, Said, Unit};
 
 /// Seconds from 1900, where NTP begins, to 1970.
 const NTP_UNIX: u64 = 2_208_988_800;
@@ -112,6 +115,22 @@ pub fn requests(packets: &[Box<dyn rtc::rtcp::Packet>]) -> impl Iterator<Item = 
         let pli = packet.downcast_ref::<PictureLossIndication>()?;
         Some(Event::Pli { ssrc: pli.media_ssrc })
     })
+}
+
+/// What is said of a stream, as a packet.
+pub fn rtcp(media_ssrc: u32, said: &Said) -> Box<dyn rtc::rtcp::Packet> {
+    match said {
+        Said::Keyframe => Box::new(PictureLossIndication { media_ssrc, ..Default::default() }),
+        Said::Missing(sequences) => {
+            let nacks = nack_pairs_from_sequence_numbers(sequences);
+            Box::new(TransportLayerNack { media_ssrc, nacks, ..Default::default() })
+        }
+        Said::AtMost(bitrate) => Box::new(ReceiverEstimatedMaximumBitrate {
+            bitrate: *bitrate,
+            ssrcs: vec![media_ssrc],
+            ..Default::default()
+        }),
+    }
 }
 
 /// Wall clock time since 1970 of an NTP time.

@@ -32,7 +32,7 @@ use rtc::peer_connection::configuration::setting_engine::{
 };
 use rtc::peer_connection::transport::RTCDtlsRole;
 
-use crate::{Channel, Error, Event, Media, Outgoing};
+use crate::{Channel, Error, Event, Media, Outgoing, Said};
 use async_layer::{AsyncLayer, Runtime};
 pub use codecs::media_engine;
 use sans_io::SansIo;
@@ -120,6 +120,9 @@ pub trait Endpoint: Send {
 
     /// Sends RTP, whatever was negotiated; only on [`Stack::Rtc`].
     fn send_rtp(&mut self, _: &Outgoing) {}
+
+    /// Says something of a stream that it receives; only on [`Stack::Rtc`].
+    fn say(&mut self, _ssrc: u32, _said: &[Said]) {}
 
     /// Says goodbye.
     fn close(&mut self);

@@ -22,9 +22,9 @@ use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext};
 
-use super::codecs::{Units, media_engine, requests, sender_reports};
+use super::codecs::{Units, media_engine, requests, rtcp, sender_reports};
 use super::{Endpoint, Purpose, data_channels, failed, settings};
-use crate::{Arrival, Channel, Error, Event, Media, Outgoing};
+use crate::{Arrival, Channel, Error, Event, Media, Outgoing, Said};
 
 /// For one datagram, or as many as the kernel has coalesced.
 const DATAGRAM_BYTES: usize = 64 * 1024;
@@ -285,6 +285,14 @@ impl Endpoint for SansIo {
         }
         let packet = rtc::rtp::Packet { header, payload: packet.payload.clone() };
         let message = RTCMessage::RtpPacket(String::new(), packet);
+        // What cannot be sent is as good as lost.
+        let _ = self.pc.handle_write(TaggedRTCMessage { now: Instant::now(), message });
+        self.transmit();
+    }
+
+    fn say(&mut self, ssrc: u32, said: &[Said]) {
+        let packets = said.iter().map(|said| rtcp(ssrc, said)).collect();
+        let message = RTCMessage::RtcpPacket(String::new(), packets);
         // What cannot be sent is as good as lost.
         let _ = self.pc.handle_write(TaggedRTCMessage { now: Instant::now(), message });
         self.transmit();
