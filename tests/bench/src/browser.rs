@@ -125,6 +125,25 @@ pub fn connect(root: &str, count: usize, streams: &[String]) -> Result<Vec<f64>>
     Ok(run::<Connected>("cameras.mjs", &[&arguments, streams].concat())?.connected_ms)
 }
 
+/// What a page has published, as it was presented.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Faces {
+    /// From being drawn to being presented over a direct connection, of each picture of each run, milliseconds.
+    pub direct_ms: Vec<Vec<f64>>,
+    /// The same through the server.
+    pub relayed_ms: Vec<Vec<f64>>,
+    /// From the offer of a player that comes later to its first presented picture.
+    pub joined_ms: Vec<f64>,
+}
+
+/// Publishes pictures in a room and watches them, and the same over a direct connection.
+///
+/// # Errors
+/// When the page fails.
+pub fn faces(root: &str, id: &str, runs: usize, time: Duration) -> Result<Faces> {
+    run("faces.mjs", &[root.to_owned(), id.to_owned(), runs.to_string(), time.as_secs().to_string()])
+}
+
 /// Pages that show cameras.
 pub struct Cameras(LineProcess);
 

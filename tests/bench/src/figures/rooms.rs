@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::{Plan, fanout};
+use crate::browser;
 use crate::cpu;
 use crate::janus::Janus;
 use crate::peers::NativePeers;
@@ -76,7 +77,29 @@ pub fn rooms(plan: Plan) -> Result<Vec<Row>> {
             row("Janus: picture sent to its last packet at the last peer, p99", "ms", janus_p99),
         ]);
     }
+    rows.extend(faces(plan)?);
     Ok(rows)
+}
+
+/// A picture from one page to another; both ends are in one page, whose clock tells how long it took.
+fn faces(plan: Plan) -> Result<[Row; 4]> {
+    let server = Server::start("streamer")?;
+    server.post("/api/rooms?wait=running", &json!({ "id": ID, "name": "Room" }))?;
+    let browser::Faces { direct_ms, relayed_ms, joined_ms } =
+        browser::faces(&server.url("/"), ID, plan.runs(3), plan.time(10))?;
+    let p50 = |runs: Vec<Vec<f64>>| -> Vec<f64> {
+        runs.into_iter().map(|values| Quantiles::of(values).p50).collect()
+    };
+    let (direct, relayed) = (p50(direct_ms), p50(relayed_ms));
+    let ratio = relayed.iter().zip(&direct).map(|(relayed, direct)| relayed / direct).collect();
+    let row = |what: &str, unit: &str, samples| Row::new("rooms", what, unit, samples);
+    Ok([
+        row("page to page: drawn to presented, p50", "ms", relayed),
+        row("page to page by a direct connection: drawn to presented, p50", "ms", direct),
+        row("page to page, drawn to presented: through Oriel against directly", "ratio", ratio).at_most(1.1),
+        row("offer of a player to the first picture of who publishes already", "ms", joined_ms)
+            .at_most(250.0),
+    ])
 }
 
 fn load(plan: Plan, cameras: usize, peers_in_all: usize) -> Result<Load> {
