@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::clipboard::{ClipboardType, MAX_TEXT};
 use crate::files::FileEntry;
-use crate::id::{PeerId, SlotIndex};
+use crate::id::{PeerId, SlotIndex, SourceName};
 use crate::latency::LatencyReport;
 
 /// Label and pre-negotiated id (RFC 8832 §4: no opening handshake) of the channel for keys.
@@ -35,6 +35,8 @@ pub const MAX_HELD: usize = 64;
 pub const MAX_PADS: u8 = 4;
 /// Most fingers of one client on one slot.
 pub const MAX_TOUCHES: usize = 10;
+/// Most actors whose pointers others are shown.
+pub const MAX_POINTINGS: usize = 32;
 /// Most events in one `POST /input`.
 pub const MAX_EVENTS: usize = 1024;
 /// Longest `hold_ms` of a press by an API client.
@@ -558,6 +560,11 @@ pub enum GeneralMessage {
         /// Where it is now.
         at: Position,
     },
+    /// Where others point now, of those who have moved: to clients whose `hello` had `pointers`.
+    Pointers {
+        /// Each actor once, at most [`MAX_POINTINGS`]. Never this client itself.
+        pointers: Vec<Pointing>,
+    },
     /// Something was copied to the session's clipboard, perhaps the same as before. Controllers only.
     Clipboard {
         /// At most [`MAX_TEXT`] bytes; empty when it offers no text.
@@ -617,6 +624,29 @@ pub enum GeneralMessage {
         /// A description, for people; it may change.
         message: String,
     },
+}
+
+/// Where somebody points.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+pub struct Pointing {
+    /// Who; `participants` has the name. Absent: programs, by REST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub peer_id: Option<PeerId>,
+    /// Where; absent: nowhere any more, as it has left or may not steer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub place: Option<Place>,
+}
+
+/// A point of what a source shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+pub struct Place {
+    /// Name of the source.
+    pub source: SourceName,
+    /// The pixel of its picture; may lie outside of it.
+    pub at: Position,
 }
 
 /// A picture of the cursor.

@@ -71,6 +71,10 @@ pub enum ClientMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional, as = "Option<AudioLayout>")]
         audio: Option<String>,
+        /// Tell me on the channel `general` where the others point. A peer that goes on keeps what it chose when it came.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        pointers: bool,
         /// What this client can do.
         #[serde(default)]
         capabilities: Capabilities,
@@ -615,6 +619,7 @@ mod tests {
             display_name: None,
             max_bitrate_kbps: None,
             audio: None,
+            pointers: false,
             capabilities: Capabilities::default(),
         };
         assert_eq!(hello, expected);

@@ -268,6 +268,8 @@ pub struct Ticket {
     pub max_bitrate_kbps: Option<u32>,
     /// How sound comes to it.
     pub audio: AudioLayout,
+    /// It is told where the others point.
+    pub pointers: bool,
 }
 
 /// How a peer joins.

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { channels, contrast } from "./colours";
 
 const THEME = readFileSync(join(import.meta.dirname, "../src/ui/theme.css"), "utf8");
 
@@ -11,25 +12,11 @@ function colour(name: string): { readonly light: string; readonly dark: string }
   return { light, dark };
 }
 
-function channels(hex: string): readonly number[] {
-  return [1, 3, 5, 7].map((at) => (hex.length > at ? parseInt(hex.slice(at, at + 2), 16) : 255));
-}
-
 /** What a colour that lets something through makes of what lies under it. */
 function over(top: string, under: string): readonly number[] {
   const [upper, lower] = [channels(top), channels(under)];
   const share = (upper[3] ?? 255) / 255;
   return [0, 1, 2].map((at) => (upper[at] ?? 0) * share + (lower[at] ?? 0) * (1 - share));
-}
-
-function luminance(rgb: readonly number[]): number {
-  const [r = 0, g = 0, b = 0] = rgb.map((value) => (value <= 10.31 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-
-function contrast(a: readonly number[], b: readonly number[]): number {
-  const [low = 0, high = 0] = [luminance(a), luminance(b)].sort((x, y) => x - y);
-  return (high + 0.05) / (low + 0.05);
 }
 
 const GROUNDS = ["ground", "raised", "raised-2"] as const;

@@ -60,6 +60,8 @@ export type ClientOptions = {
    * that shows, which costs small devices less. Default: `tracks`.
    */
   readonly audio?: AudioLayout;
+  /** Be told by the event `pointers` where the others point. Default: false. */
+  readonly pointers?: boolean;
   /** Authenticates this client, where the server requires it: a token, or a function that returns the newest one. */
   readonly token?: TokenSource;
   /** Keep sound and picture in step, at the price of latency. Default: false. */
@@ -135,6 +137,7 @@ export class OrielClient implements InputClient {
       displayName: () => this.#wantedName,
       maxBitrateKbps: () => this.#maxBitrateKbps,
       audio: options.audio ?? null,
+      pointers: options.pointers ?? false,
       token,
       lipSync: options.lipSync ?? false,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
@@ -669,7 +672,9 @@ export class OrielClient implements InputClient {
         this.#events.emit("cursor", message);
         break;
       case "cursor-position":
-        this.#events.emit("cursor-position", message);
+      case "pointers":
+      case "rumble":
+        this.#events.emit(message.type, message);
         break;
       case "clipboard":
         this.#events.emit("clipboard", {
@@ -680,9 +685,6 @@ export class OrielClient implements InputClient {
         break;
       case "download":
         this.#events.emit("download", message.file);
-        break;
-      case "rumble":
-        this.#events.emit("rumble", message);
         break;
       case "path": {
         const { allowsKbps, reduced } = message;

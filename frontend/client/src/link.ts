@@ -89,6 +89,7 @@ export type LinkOptions = {
   readonly displayName: () => string | null;
   readonly maxBitrateKbps: () => number | null;
   readonly audio: AudioLayout | null;
+  readonly pointers: boolean;
   readonly token: TokenSource;
   readonly lipSync: boolean;
   readonly iceTransportPolicy: RTCIceTransportPolicy;
@@ -175,7 +176,7 @@ export class Link extends Emitter<LinkEvents> {
   open(resume: boolean): void {
     this.#closeSocket(false);
     const resumed = resume && (this.#peer !== null || this.#onWire) ? this.#resumeToken : null;
-    const { streamerId, role, rights, audio } = this.#options;
+    const { streamerId, role, rights, audio, pointers } = this.#options;
     const displayName = this.#options.displayName();
     const maxBitrateKbps = this.#options.maxBitrateKbps();
     const token = readToken(this.#options.token);
@@ -190,6 +191,7 @@ export class Link extends Emitter<LinkEvents> {
       ...(displayName === null ? {} : { displayName }),
       ...(maxBitrateKbps === null ? {} : { maxBitrateKbps }),
       ...(audio === null ? {} : { audio }),
+      ...(pointers ? { pointers } : {}),
     });
     this.#socket = socket;
     this.#welcomed = false;

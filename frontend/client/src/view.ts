@@ -74,6 +74,8 @@ export type ClientEvents = {
   input: boolean;
   cursor: Extract<GeneralMessage, { type: "cursor" }>;
   "cursor-position": Extract<GeneralMessage, { type: "cursor-position" }>;
+  /** Where others point now who have moved; with the option `pointers`. Without `place` somebody points nowhere any more. */
+  pointers: Extract<GeneralMessage, { type: "pointers" }>;
   /** A gamepad is to shake. */
   rumble: Extract<GeneralMessage, { type: "rumble" }>;
   /** What this client's network allows has changed, as far as its pictures depend on it. */

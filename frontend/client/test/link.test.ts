@@ -204,6 +204,7 @@ async function joined(welcome: object = WELCOME): Promise<{ link: Link; events: 
     displayName: () => null,
     maxBitrateKbps: () => null,
     audio: null,
+    pointers: false,
     token: null,
     lipSync: false,
     iceTransportPolicy: "all",

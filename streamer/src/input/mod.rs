@@ -105,10 +105,12 @@ pub enum CommandError {
 }
 
 /// A notice of the thread to the control loop.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Notice {
     /// The pointer was moved, for the other peers.
     Pointer(PointerNotice),
+    /// Where actors point now who have moved the pointer, each once.
+    Pointings(Vec<PointerNotice>),
     /// Input of this peer was refused, because too much of it is waiting.
     Refused(PeerId),
     /// A gamepad of this peer is to rumble: the slot, and the peer's number of the gamepad.
@@ -286,6 +288,7 @@ mod tests {
         while last != Some(9.0) {
             match noticed.blocking_recv().unwrap() {
                 Notice::Pointer(notice) => last = Some(notice.at.x),
+                Notice::Pointings(_) => {}
                 other => panic!("{other:?} instead of a position"),
             }
         }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::aggregate::Aggregator;
 use super::aim::{Aim, Need, Turn};
 use super::lanes::{Admission, Batch, Job, Lane, Lanes, Typing};
-use super::pointer::PointerNotices;
+use super::pointer::{PointerNotices, Pointings};
 use super::queue::Inbox;
 use super::routes::Routes;
 use super::sink::{self, Action, Sink};
@@ -42,6 +42,7 @@ pub struct Router {
     /// Sends notices to the control loop; one for which there is no room is dropped, and a newer one follows.
     notices: mpsc::Sender<Notice>,
     pointer: PointerNotices,
+    pointings: Pointings,
     applied: Arc<Counter>,
 }
 
@@ -54,6 +55,7 @@ impl Router {
             lanes: Lanes::default(),
             notices,
             pointer: PointerNotices::default(),
+            pointings: Pointings::default(),
             applied,
         }
     }
@@ -81,7 +83,8 @@ impl Router {
     /// When there is something to do without an event.
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let releases = self.recipients.values().filter_map(|recipient| recipient.aggregator.deadline());
-        releases.chain(self.pointer.due()).chain(self.lanes.ready_at(now)).min()
+        let notices = self.pointer.due().into_iter().chain(self.pointings.due());
+        releases.chain(notices).chain(self.lanes.ready_at(now)).min()
     }
 
     /// Carries out the next step of a lane.
@@ -92,12 +95,15 @@ impl Router {
         }
     }
 
-    /// Releases what was held for too long, and reports the pointer's position.
+    /// Releases what was held for too long, and reports where the pointer is and who points where.
     fn timeout(&mut self, now: Instant) {
         self.everywhere(|aggregator| aggregator.timeout(now));
         if let Some(notice) = self.pointer.take(now) {
             // A newer one follows the next movement.
             let _ = self.notices.try_send(Notice::Pointer(notice));
+        }
+        if let Some(pointings) = self.pointings.take(now) {
+            let _ = self.notices.try_send(Notice::Pointings(pointings));
         }
     }
 
@@ -105,6 +111,7 @@ impl Router {
         match event {
             Event::Gone(actor) => {
                 self.lanes.remove(actor);
+                self.pointings.forget(actor);
                 self.everywhere(|aggregator| aggregator.gone(actor));
             }
             Event::Forget(actor) => self.submit(now, actor, Job::Forget),
@@ -297,7 +304,9 @@ impl Router {
             _ => None,
         });
         if let Some(at) = position {
-            self.pointer.moved(PointerNotice { at, slot, by });
+            let notice = PointerNotice { at, slot, by };
+            self.pointer.moved(notice);
+            self.pointings.moved(notice);
         }
     }
 }

@@ -133,11 +133,11 @@ impl Away {
     }
 
     /// Keeps a text if it may be for `peer`; see `MAX_TEXTS`.
-    pub fn keep_text(&mut self, peer: PeerId, to: Audience, text: &Arc<str>) {
+    pub fn keep_text(&mut self, peer: PeerId, to: &Audience, text: &Arc<str>) {
         // It may have become a controller when it is back.
         let may_hear = to.includes(peer, Role::Controller);
         if may_hear && self.state != PeerState::Connecting && self.kept.texts.len() < MAX_TEXTS {
-            self.kept.texts.push((to, text.clone()));
+            self.kept.texts.push((to.clone(), text.clone()));
         }
     }
 
@@ -219,7 +219,7 @@ mod tests {
                 Audience::ControllersBut(me),
             ];
             for to in audiences {
-                away.keep_text(me, to, &"{}".into());
+                away.keep_text(me, &to, &"{}".into());
             }
             let kept = away.into_kept();
             assert_eq!((kept.media.len(), kept.texts.len()), (media, texts), "{state:?}");

@@ -272,7 +272,7 @@ pub struct Attachment {
 }
 
 /// Who gets a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
     /// Every native peer.
     All,
@@ -284,17 +284,20 @@ pub enum Audience {
     ControllersBut(PeerId),
     /// One peer.
     One(PeerId),
+    /// These peers, in the order of their ids.
+    These(Arc<[PeerId]>),
 }
 
 impl Audience {
     /// Whether a peer of this role is among them.
-    fn includes(self, peer: PeerId, role: Role) -> bool {
+    fn includes(&self, peer: PeerId, role: Role) -> bool {
         match self {
             Audience::All => true,
-            Audience::AllBut(other) => peer != other,
+            Audience::AllBut(other) => peer != *other,
             Audience::Controllers => role >= Role::Controller,
-            Audience::ControllersBut(other) => role >= Role::Controller && peer != other,
-            Audience::One(one) => peer == one,
+            Audience::ControllersBut(other) => role >= Role::Controller && peer != *other,
+            Audience::One(one) => peer == *one,
+            Audience::These(these) => these.binary_search(&peer).is_ok(),
         }
     }
 }
@@ -426,6 +429,8 @@ mod tests {
     #[test]
     fn an_audience_is_of_roles_and_of_peers() {
         let [me, other] = [PeerId::unique(), PeerId::unique()];
+        let mut both = [me, other];
+        both.sort_unstable();
         for (audience, viewer, controller) in [
             (Audience::All, true, true),
             (Audience::AllBut(me), false, false),
@@ -435,6 +440,9 @@ mod tests {
             (Audience::ControllersBut(other), false, true),
             (Audience::One(me), true, true),
             (Audience::One(other), false, false),
+            (Audience::These(both.into()), true, true),
+            (Audience::These([other].into()), false, false),
+            (Audience::These([].into()), false, false),
         ] {
             assert_eq!(audience.includes(me, Role::Viewer), viewer, "{audience:?}");
             assert_eq!(audience.includes(me, Role::Controller), controller, "{audience:?}");

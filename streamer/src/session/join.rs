@@ -219,6 +219,7 @@ impl Session {
         }
         self.peers.set_person(peer, person);
         self.peers.set_audio(peer, ticket.audio);
+        self.peers.set_pointers(peer, ticket.pointers);
         Ok((peer, token))
     }
 

@@ -18,6 +18,7 @@ mod microphone;
 mod mixes;
 mod participants;
 mod peers;
+mod pointers;
 mod publishing;
 mod reading;
 mod reports;
@@ -56,6 +57,7 @@ use effects::{Effect, Effects, Work};
 pub use lifecycle::Started;
 use mixes::Mixes;
 use peers::Peers;
+use pointers::Pointers;
 use publishing::Publications;
 pub use reading::Reads;
 use room::Room;
@@ -121,6 +123,7 @@ pub struct Session {
     patching: BTreeMap<PeerId, VecDeque<ReplyTo<Patched>>>,
     participants: Throttle,
     room: Room,
+    pointers: Pointers,
     sources: Sources,
     published: Publications,
     mixes: Mixes,
@@ -162,6 +165,7 @@ impl Session {
             patching: BTreeMap::new(),
             participants: Throttle::new(PARTICIPANTS_INTERVAL),
             room: Room::default(),
+            pointers: Pointers::default(),
             sources: Sources::default(),
             published: Publications::default(),
             mixes: Mixes::default(),

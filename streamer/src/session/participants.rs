@@ -44,6 +44,7 @@ impl Session {
         tracing::info!(%peer, reason, "gone");
         self.effects.send(StreamerIpcMessage::PeerGone { peer, reason });
         self.lose_control(peer);
+        self.points_no_more(peer);
         self.update_sources(now);
         self.participants(now);
     }

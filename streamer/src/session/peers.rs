@@ -34,6 +34,8 @@ pub struct Entry {
     pub own_slots: bool,
     /// How sound comes to it.
     pub audio: AudioLayout,
+    /// It is told where the others point.
+    pub pointers: bool,
     /// Where slots are in its last offer, if they are not pre-allocated.
     pub sections: Option<Sections>,
     /// What it has chosen to see, by slot.
@@ -119,6 +121,7 @@ impl Peers {
             slots,
             own_slots: matches!(kind, PeerKind::Multistream | PeerKind::Mp4 | PeerKind::Rtsp),
             audio: AudioLayout::default(),
+            pointers: false,
             sections: None,
             choices: BTreeMap::new(),
             unfulfilled: BTreeMap::new(),
@@ -152,6 +155,18 @@ impl Peers {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.audio = audio;
         }
+    }
+
+    /// A peer wants to be told where the others point. Chosen when it joins.
+    pub fn set_pointers(&mut self, id: PeerId, wanted: bool) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.pointers = wanted;
+        }
+    }
+
+    /// Those who are told where the others point, in the order of their ids.
+    pub fn told_of_pointers(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| entry.pointers && entry.peer.state == PeerState::Connected)
     }
 
     /// Those who take a mix.

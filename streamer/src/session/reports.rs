@@ -119,7 +119,7 @@ impl Session {
             // No browser takes more at once. The text alone is worth more than nothing.
             text = general(&message(None));
         }
-        self.command_all(|| Command::Say { to, text: text.clone() });
+        self.command_all(|| Command::Say { to: to.clone(), text: text.clone() });
     }
 
     /// A file was downloaded in the session: controllers are offered it.
@@ -133,6 +133,7 @@ impl Session {
     pub fn input_notice(&mut self, notice: input::Notice) {
         match notice {
             input::Notice::Pointer(notice) => self.pointer(notice),
+            input::Notice::Pointings(pointings) => self.pointed(&pointings),
             input::Notice::Refused(peer) => {
                 let message = "too much waits for the text that is being typed".to_owned();
                 let channel = Channel::Keys.label().to_owned();
@@ -154,6 +155,6 @@ impl Session {
             Actor::Peer(peer) => Audience::AllBut(peer),
             Actor::Api => Audience::All,
         };
-        self.command_all(|| Command::Say { to, text: text.clone() });
+        self.command_all(|| Command::Say { to: to.clone(), text: text.clone() });
     }
 }

@@ -87,6 +87,7 @@ impl Session {
         }
         if role < Role::Controller {
             self.lose_control(peer);
+            self.points_no_more(peer);
             self.end_session_microphone(now, peer, Some("the role of a controller was taken away"));
         }
         self.effects.signal_peer(peer, ServerMessage::Role { role });

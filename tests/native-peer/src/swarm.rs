@@ -50,6 +50,8 @@ pub struct Swarm {
     rights: Option<Rights>,
     /// How sound is to come to them; `None`: they do not say it.
     audio: Option<String>,
+    /// They want to be told where the others point.
+    pointers: bool,
     epoll: OwnedFd,
     peers: Vec<Peer>,
     endpoints: Endpoints,
@@ -81,6 +83,7 @@ impl Swarm {
             capabilities: Capabilities::default(),
             rights: None,
             audio: None,
+            pointers: false,
             epoll,
             peers: Vec::new(),
             events: VecDeque::new(),
@@ -104,6 +107,11 @@ impl Swarm {
     /// How sound is to come to peers that join from now on: `mix`, or `tracks`.
     pub fn set_audio(&mut self, audio: &str) {
         self.audio = Some(audio.to_owned());
+    }
+
+    /// Peers that join from now on are told where the others point, or not.
+    pub fn set_pointers(&mut self, wanted: bool) {
+        self.pointers = wanted;
     }
 
     /// One more peer begins to join; returns its index. [`Event::Connected`] tells when it has.
@@ -173,6 +181,7 @@ impl Swarm {
             display_name: None,
             max_bitrate_kbps: None,
             audio: self.audio.clone(),
+            pointers: self.pointers,
             capabilities,
         };
         Signalling::connect(*server, streamer, &hello)

@@ -184,6 +184,7 @@ impl Native {
                     display_name,
                     max_bitrate_kbps,
                     audio,
+                    pointers,
                     capabilities,
                 }) => {
                     let right = match self.connection.gate.enter(token.as_deref(), &self.connection.id) {
@@ -193,7 +194,7 @@ impl Native {
                     let role = role.unwrap_or(Role::Controller).min(right.role());
                     let socket = self.socket.number();
                     let ticket = match ticket(&right, max_bitrate_kbps, audio.as_deref()) {
-                        Ok(ticket) => ticket,
+                        Ok(ticket) => Ticket { pointers, ..ticket },
                         Err(invalid) => return Err(self.refuse(invalid).await?),
                     };
                     let person = match person(&right, rights.as_ref(), display_name) {

@@ -1,8 +1,9 @@
 import type { InputController, OrielClient } from "@oriel/client";
-import { useEffect, useState } from "react";
+import { useEffect, useState, useSyncExternalStore } from "react";
 import { t } from "../i18n/words";
 import { bitrate } from "../ui/format";
 import { canBeLess, keepLimit, keptLimit, type Limit, LIMITS } from "./limit";
+import { arePointersHidden, hidePointers, onPointersHidden } from "./pointersWanted";
 import type { Settings } from "./useSettings";
 
 type ViewPanelProps = {
@@ -20,6 +21,7 @@ const STEP = 1.25;
 export function ViewPanel({ client, source, input, settings, hasSound }: ViewPanelProps) {
   const { scaling, setScaling } = settings;
   const [zoom, setZoom] = useState(input.zoom);
+  const pointersHidden = useSyncExternalStore(onPointersHidden, arePointersHidden);
   const show = (scale: number): void => {
     setZoom(scaled(input, scale));
   };
@@ -36,6 +38,9 @@ export function ViewPanel({ client, source, input, settings, hasSound }: ViewPan
       <div className="chips" role="group" aria-label={t("view-scaling")}>
         <Choice id="smooth" name={t("view-smooth")} on={scaling === "smooth"} use={() => { setScaling("smooth"); }} />
         <Choice id="sharp" name={t("view-sharp")} on={scaling === "sharp"} use={() => { setScaling("sharp"); }} />
+      </div>
+      <div className="chips">
+        <Choice id="pointers" name={t("view-pointers")} on={!pointersHidden} use={() => { hidePointers(!pointersHidden); }} />
       </div>
       {hasSound && <Sound settings={settings} />}
       <p className="hint">{t("view-hint")}</p>

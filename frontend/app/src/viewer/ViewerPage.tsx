@@ -1,6 +1,5 @@
 import { Suspense, useCallback, useEffect, useState } from "react";
 import { t } from "../i18n/words";
-import { ControlBar } from "./ControlBar";
 import { useFiles } from "./files/useFiles";
 import { HostNotice } from "./HostNotice";
 import { labelOf } from "./label";
@@ -22,6 +21,7 @@ import { type Fitted, useFitting, useInputEvents, useMayList, usePanning } from 
 import "./viewer.css";
 
 const ClipboardPanel = onDemand("panels", async () => (await import("./ClipboardPanel")).ClipboardPanel);
+const ControlBar = onDemand("viewer", async () => (await import("./ControlBar")).ControlBar);
 const Downloads = onDemand("panels", async () => (await import("./files/Downloads")).Downloads);
 const FilesPanel = onDemand("panels", async () => (await import("./files/FilesPanel")).FilesPanel);
 const InviteDialog = onDemand("panels", async () => (await import("./InviteDialog")).InviteDialog);
@@ -29,6 +29,7 @@ const KeyRow = onDemand("panels", async () => (await import("./KeyRow")).KeyRow)
 const PeoplePanel = onDemand("room", async () => (await import("../room/PeoplePanel")).PeoplePanel);
 const KeysPanel = onDemand("panels", async () => (await import("./KeysPanel")).KeysPanel);
 const SharePanel = onDemand("panels", async () => (await import("./SharePanel")).SharePanel);
+const Pointers = onDemand("panels", async () => (await import("./Pointers")).Pointers);
 const StatsPanel = onDemand("panels", async () => (await import("./StatsPanel")).StatsPanel);
 const ViewPanel = onDemand("panels", async () => (await import("./ViewPanel")).ViewPanel);
 
@@ -63,7 +64,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const showFiles = useCallback(() => {
     setPanel("files");
   }, []);
-  // What is asked for files, and what shows them, would be in the way of the first picture.
+  // What is asked for files, what shows them, and what is said of other people, would be in the way of the first picture.
   const [begun, setBegun] = useState(false);
   if (!begun && (hasPicture || nothingShared)) setBegun(true);
   const files = useFiles(client, role, live && begun, page, showFiles);
@@ -142,7 +143,12 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
         </Suspense>
       )}
       <HostNotice client={client} />
-      {live && <ControlBar client={client} />}
+      {begun && (
+        <Suspense>
+          <Pointers client={client} page={page} />
+          {live && <ControlBar client={client} />}
+        </Suspense>
+      )}
       {settings.statsShown && (
         <Suspense>
           <StatsPanel model={model} />

@@ -50,7 +50,7 @@ export function createViewer(
   token: string | null,
   iceTransportPolicy: RTCIceTransportPolicy,
 ): ViewerModel {
-  const client = new OrielClient({ streamerId, baseUrl: root, token, iceTransportPolicy });
+  const client = new OrielClient({ streamerId, baseUrl: root, token, iceTransportPolicy, pointers: true });
   client.setMaxBitrate(keptLimit());
   const views = new Views(client);
   const stats = (): Promise<ViewerStats> => readStats(client, views);

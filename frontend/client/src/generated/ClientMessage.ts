@@ -39,6 +39,10 @@ maxBitrateKbps?: number,
  */
 audio?: AudioLayout, 
 /**
+ * Tell me on the channel `general` where the others point. A peer that goes on keeps what it chose when it came.
+ */
+pointers?: boolean, 
+/**
  * What this client can do.
  */
 capabilities: Capabilities, } | { "type": "answer", 

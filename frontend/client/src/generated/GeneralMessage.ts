@@ -2,6 +2,7 @@
 import type { ClipboardType } from "./ClipboardType";
 import type { CursorShape } from "./CursorShape";
 import type { FileEntry } from "./FileEntry";
+import type { Pointing } from "./Pointing";
 import type { Position } from "./Position";
 
 /**
@@ -23,7 +24,11 @@ slot: number,
 /**
  * Where it is now.
  */
-at: Position, } | { "type": "clipboard", 
+at: Position, } | { "type": "pointers", 
+/**
+ * Each actor once, at most [`MAX_POINTINGS`]. Never this client itself.
+ */
+pointers: Array<Pointing>, } | { "type": "clipboard", 
 /**
  * At most [`MAX_TEXT`] bytes; empty when it offers no text.
  */

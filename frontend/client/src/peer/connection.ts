@@ -358,6 +358,7 @@ const GENERAL_TYPES: Record<GeneralMessage["type"], (fields: Record<string, unkn
   download: ({ file }) =>
     typeof file === "object" && file !== null && "path" in file && typeof file.path === "string" &&
     "name" in file && typeof file.name === "string" && "size" in file && typeof file.size === "number",
+  pointers: ({ pointers }) => Array.isArray(pointers),
   rumble: ({ slot, pad, strong, weak }) =>
     [slot, pad, strong, weak].every((value) => typeof value === "number"),
   path: ({ allowsKbps, reduced }) =>

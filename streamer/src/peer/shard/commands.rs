@@ -67,7 +67,7 @@ impl Shard {
                 self.report_slots();
             }
             Command::Control(control) => self.set_control(control),
-            Command::Say { to, text } => self.say_to_all(now, to, &text),
+            Command::Say { to, text } => self.say_to_all(now, &to, &text),
             Command::Stats => self.stats(),
             Command::Stop => return ControlFlow::Break(()),
         }
@@ -217,13 +217,13 @@ impl Shard {
         (!known).then(|| ("slot_not_found", format!("there is no slot {slot}")))
     }
 
-    fn say_to_all(&mut self, now: Instant, to: Audience, text: &Arc<str>) {
+    fn say_to_all(&mut self, now: Instant, to: &Audience, text: &Arc<str>) {
         for key in self.keys() {
             self.say(now, key, to, text);
         }
     }
 
-    pub(super) fn say(&mut self, now: Instant, key: Key, to: Audience, text: &Arc<str>) {
+    pub(super) fn say(&mut self, now: Instant, key: Key, to: &Audience, text: &Arc<str>) {
         let Some(entry) = self.peers.get_mut(&key) else { return };
         let peer = match &mut entry.place {
             Place::Here(peer) => peer,

@@ -130,7 +130,7 @@ impl Shard {
             self.deferred(now, key, command);
         }
         for (to, text) in &texts {
-            self.say(now, key, *to, text);
+            self.say(now, key, to, text);
         }
         for datagram in &datagrams {
             self.datagram(now, key, datagram.path, &datagram.data);

@@ -5,6 +5,7 @@ mod lifecycle;
 mod microphone;
 mod mixes;
 mod peers;
+mod pointers;
 mod publishing;
 mod reading;
 mod room;

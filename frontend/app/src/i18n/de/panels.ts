@@ -77,6 +77,8 @@ export const panels: Translation<typeof english> = {
   "view-scaling": "Wie es skaliert wird",
   "view-smooth": "Weich",
   "view-sharp": "Scharf",
+  "view-pointers": "Mauszeiger der anderen",
+  "pointer-program": "Programm",
   sound: "Ton",
   "sound-muted": "Stumm",
   volume: "Lautstärke",

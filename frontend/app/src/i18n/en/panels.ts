@@ -75,6 +75,8 @@ export const panels = {
   "view-scaling": "How it is scaled",
   "view-smooth": "Smooth",
   "view-sharp": "Sharp",
+  "view-pointers": "Pointers of others",
+  "pointer-program": "Program",
   sound: "Sound",
   "sound-muted": "Muted",
   volume: "Volume",

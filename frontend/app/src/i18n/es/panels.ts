@@ -77,6 +77,8 @@ export const panels: Translation<typeof english> = {
   "view-scaling": "Cómo se escala",
   "view-smooth": "Suave",
   "view-sharp": "Nítida",
+  "view-pointers": "Punteros de los demás",
+  "pointer-program": "Programa",
   sound: "Sonido",
   "sound-muted": "En silencio",
   volume: "Volumen",

@@ -77,6 +77,8 @@ export const panels: Translation<typeof english> = {
   "view-scaling": "Comment elle est mise à l’échelle",
   "view-smooth": "Lisse",
   "view-sharp": "Net",
+  "view-pointers": "Pointeurs des autres",
+  "pointer-program": "Programme",
   sound: "Son",
   "sound-muted": "Muet",
   volume: "Volume",

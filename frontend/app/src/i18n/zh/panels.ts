@@ -77,6 +77,8 @@ export const panels: Translation<typeof english> = {
   "view-scaling": "缩放方式",
   "view-smooth": "平滑",
   "view-sharp": "清晰",
+  "view-pointers": "其他人的指针",
+  "pointer-program": "程序",
   sound: "声音",
   "sound-muted": "静音",
   volume: "音量",
