@@ -372,10 +372,17 @@ export class Api {
     return (await this.#json("GET", `${filePath(id, path)}?${query}`, undefined, options)) as FileList;
   }
 
-  /** A file of the session's home, or with `archive` a directory of it; its body is still to be read. */
-  async file(id: string, path: string, options: CallOptions & { readonly archive?: "zip" } = {}): Promise<Response> {
+  /**
+   * A file of the session's home, or with `archive` a directory of it; its body is still to be read. `headers` are further ones of the
+   * request, such as `range` and `if-range`.
+   */
+  async file(
+    id: string,
+    path: string,
+    options: CallOptions & { readonly archive?: "zip"; readonly headers?: Readonly<Record<string, string>> } = {},
+  ): Promise<Response> {
     const query = options.archive === undefined ? "" : `?archive=${options.archive}`;
-    return this.#fetch("GET", `${filePath(id, path)}${query}`, undefined, options);
+    return this.#fetch("GET", `${filePath(id, path)}${query}`, undefined, options, options.headers);
   }
 
   /**

@@ -11,6 +11,10 @@ import type { Picked } from "./picked";
 
 /** At once: a browser has six connections to a server, and others need some. */
 const AT_ONCE = 2;
+/** A download has failed when so many requests in a row have brought nothing; before each of them it waits longer, in all for half a minute: a server is started again meanwhile. */
+const ATTEMPTS = 8;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 8_000;
 /** Of what has ended, so many are kept to be read. */
 const KEPT = 20;
 
@@ -29,6 +33,7 @@ export type Transfer = {
   readonly taken: boolean;
 };
 
+type Headers = Readonly<Record<string, string>>;
 type Progress = (done: number, total: number | null) => void;
 type Job = { readonly abort: AbortController; readonly run: (progress: Progress, signal: AbortSignal) => Promise<void> };
 
@@ -73,8 +78,10 @@ export class Transfers {
     const archive = entry.kind === "directory";
     const name = archive ? `${entry.name}.zip` : entry.name;
     this.#add("down", name, archive ? null : entry.size, async (progress, signal) => {
-      const response = await this.#api.file(this.#streamer, entry.path, archive ? { signal, archive: "zip" } : { signal });
-      save(await received(response, archive ? null : entry.size, progress), name);
+      const ask = (headers: Headers): Promise<Response> =>
+        this.#api.file(this.#streamer, entry.path, archive ? { signal, archive: "zip" } : { signal, headers });
+      // An archive is made while it is sent, and never twice the same.
+      save(await received(ask, archive ? null : entry.size, archive ? 1 : ATTEMPTS, progress, signal), name);
     });
   }
 
@@ -204,17 +211,63 @@ function encoded(name: string): string {
   return encodeURIComponent(name).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** The body of a response, as it comes. */
-async function received(response: Response, total: number | null, progress: Progress): Promise<Blob> {
-  if (response.body === null) return response.blob();
-  const parts: Uint8Array<ArrayBuffer>[] = [];
+/**
+ * The body that `ask` brings. Where it breaks off, it goes on from there, unless the file has changed meanwhile: then from its beginning.
+ * @param attempts after so many requests in a row without anything new it fails.
+ */
+export async function received(
+  ask: (headers: Headers) => Promise<Response>,
+  total: number | null,
+  attempts: number,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Blob> {
+  let parts: Uint8Array<ArrayBuffer>[] = [];
   let done = 0;
-  const reader = response.body.getReader();
-  for (;;) {
-    const part = await reader.read();
-    if (part.done) return new Blob(parts, { type: "application/octet-stream" });
-    parts.push(part.value);
-    done += part.value.length;
-    progress(done, total);
+  /** Of the file that the parts are of; null: it has none by which it could be gone on with. */
+  let tag: string | null = null;
+  for (let failures = 0; ; ) {
+    try {
+      const response = await ask(done === 0 || tag === null ? {} : { range: `bytes=${String(done)}-`, "if-range": tag });
+      if (response.status !== 206) {
+        parts = [];
+        done = 0;
+      }
+      tag = strong(response.headers.get("etag"));
+      if (response.body === null) return await response.blob();
+      const reader = response.body.getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        failures = 0;
+        parts.push(part.value);
+        done += part.value.length;
+        progress(done, total);
+      }
+      return new Blob(parts, { type: "application/octet-stream" });
+    } catch (error) {
+      failures += 1;
+      if (signal.aborted || failures >= attempts || !canPass(error)) throw error;
+      await pause(Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS), signal);
+    }
   }
+}
+
+/** Ranges are only of a file that is the same byte by byte (RFC 9110 §13.1.5). */
+function strong(tag: string | null): string | null {
+  return tag?.startsWith("W/") === true ? null : tag;
+}
+
+/** Whether what failed may succeed later: the connection, or a server that is not there for a moment. */
+function canPass(error: unknown): boolean {
+  return !(error instanceof ProblemError) || error.status >= 500;
+}
+
+/** Ends early when `signal` is aborted. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
 }
