@@ -64,8 +64,10 @@ impl ClientMessage {
             | ClientMessage::Publish { .. }
             | ClientMessage::Unpublish { .. }
             | ClientMessage::SessionMicrophone { enabled: false }
+            | ClientMessage::SessionCamera { enabled: false }
             | ClientMessage::Bye => Role::Viewer,
             ClientMessage::SessionMicrophone { enabled: true }
+            | ClientMessage::SessionCamera { enabled: true }
             | ClientMessage::ControlRequest
             | ClientMessage::ControlTake
             | ClientMessage::ControlRelease
@@ -78,13 +80,14 @@ impl ClientMessage {
     /// The right among the peers that the sender needs, whatever its role is.
     pub fn needs_right(&self) -> Option<PeerRight> {
         match self {
-            ClientMessage::Publish { .. } | ClientMessage::SessionMicrophone { enabled: true } => {
-                Some(PeerRight::Publish)
-            }
+            ClientMessage::Publish { .. }
+            | ClientMessage::SessionMicrophone { enabled: true }
+            | ClientMessage::SessionCamera { enabled: true } => Some(PeerRight::Publish),
             ClientMessage::Chat { .. } | ClientMessage::React { .. } => Some(PeerRight::Chat),
             ClientMessage::MutePeer { .. } | ClientMessage::RemovePeer { .. } => Some(PeerRight::Moderate),
             ClientMessage::Unpublish { .. }
             | ClientMessage::SessionMicrophone { enabled: false }
+            | ClientMessage::SessionCamera { enabled: false }
             | ClientMessage::RaiseHand { .. }
             | ClientMessage::SetMuted { .. }
             | ClientMessage::Hello { .. }

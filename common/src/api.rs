@@ -211,6 +211,9 @@ pub struct Peer {
     /// The desktop's programs hear its microphone while it publishes one.
     #[serde(default)]
     pub session_microphone: bool,
+    /// The desktop's programs see its camera while it publishes one.
+    #[serde(default)]
+    pub session_camera: bool,
     /// The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -382,6 +385,11 @@ pub struct PeerPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub session_microphone: Option<bool>,
+    /// Whether the desktop's programs see its camera from now on, in place of any other peer's; absent: as before. It must be a
+    /// controller with the right to publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub session_camera: Option<bool>,
 }
 
 /// `POST /api/streamers/{id}/tokens`.

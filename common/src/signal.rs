@@ -158,6 +158,12 @@ pub enum ClientMessage {
         /// They hear it.
         enabled: bool,
     },
+    /// The desktop's programs are to see my camera, now or as soon as I publish it; or no more. It takes the place of whoever they
+    /// see. Needs the role of a controller and the right to publish.
+    SessionCamera {
+        /// They see it.
+        enabled: bool,
+    },
     /// A text for everybody. Needs the right to chat; five a second at most.
     Chat {
         /// 1 to 2000 characters.
@@ -394,6 +400,15 @@ pub enum ServerMessage {
         #[ts(optional)]
         reason: Option<String>,
     },
+    /// Whether the desktop's programs see this peer's camera while it publishes one, after a change.
+    SessionCamera {
+        /// They see it.
+        enabled: bool,
+        /// The reason, for people, if the peer has not asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<String>,
+    },
     /// Which simulcast layers anybody takes: the others need not be sent.
     PublishLayers {
         /// Of what.
@@ -493,6 +508,9 @@ pub struct StreamInfo {
     /// Whether its programs can hear the microphones of peers.
     #[serde(default)]
     pub microphone: bool,
+    /// Whether its programs can see the camera of a peer.
+    #[serde(default)]
+    pub camera: bool,
     /// The peer that publishes it, if one does. That peer itself does not receive it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -584,6 +602,9 @@ pub struct Participant {
     /// The desktop's programs hear its microphone while it publishes one.
     #[serde(default)]
     pub session_microphone: bool,
+    /// The desktop's programs see its camera while it publishes one.
+    #[serde(default)]
+    pub session_camera: bool,
 }
 
 /// A text that a peer has sent to everybody.

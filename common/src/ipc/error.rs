@@ -111,6 +111,7 @@ codes! {
         NoClipboard = "no_clipboard",
         NoDesktop = "no_desktop",
         NoMicrophone = "no_microphone",
+        NoCamera = "no_camera",
         NoFreeSlot = "no_free_slot",
         SlotBusy = "slot_busy",
         SlotInactive = "slot_inactive",

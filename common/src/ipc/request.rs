@@ -68,6 +68,9 @@ pub struct UpdatePeer {
     /// Whether the desktop's programs hear its microphone from now on; `None`: as before.
     #[serde(default)]
     pub session_microphone: Option<bool>,
+    /// Whether the desktop's programs see its camera from now on; `None`: as before.
+    #[serde(default)]
+    pub session_camera: Option<bool>,
 }
 
 /// A WHEP player has more candidates, or restarts ICE; fails with `ice_session_mismatch` if it means another ICE session.

@@ -163,6 +163,11 @@ pub struct DesktopSpec {
     /// Give its programs a microphone, which peers can speak into; needs `audio`.
     #[serde(default = "yes")]
     pub microphone: bool,
+    /// The camera of its programs, which a peer's camera can be: a V4L2 device that takes pictures, as the kernel module v4l2loopback
+    /// makes them, `/dev/video10`. One desktop at a time can have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub camera: Option<String>,
     /// Who draws the mouse cursor.
     #[serde(default)]
     pub cursor: CursorMode,
@@ -503,6 +508,9 @@ impl DesktopSpec {
         }
         validate_env(&self.env)?;
         self.home.validate()?;
+        if let Some(camera) = &self.camera {
+            validate_camera(camera)?;
+        }
         match &self.display {
             Some(_) if !self.opengl => {
                 let message = "the X server of source.display has OpenGL or not; leave this out";
@@ -649,9 +657,43 @@ fn validate_display(display: &str) -> Result<(), InvalidField> {
     }
 }
 
+/// A device of the machine's, and nothing else that has a path.
+fn validate_camera(camera: &str) -> Result<(), InvalidField> {
+    let digits = camera.strip_prefix("/dev/video");
+    let number = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    // The kernel numbers them in a byte.
+    match number.and_then(|digits| digits.parse::<u8>().ok()) {
+        Some(_) => Ok(()),
+        None => Err(InvalidField::new(
+            "source.camera",
+            format!("must be a video device such as \"/dev/video10\", not {camera:?}"),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_camera_is_a_video_device_and_no_other_file() {
+        for (camera, allowed) in [
+            ("/dev/video0", true),
+            ("/dev/video10", true),
+            ("/dev/video", false),
+            ("/dev/video256", false),
+            ("/dev/video+1", false),
+            ("/dev/video1/../sda", false),
+            ("/dev/null", false),
+            ("video10", false),
+            ("/tmp/video10", false),
+        ] {
+            let json = serde_json::json!({ "source": { "type": "desktop", "camera": camera } });
+            let refused = spec(&json.to_string()).unwrap().validate().err();
+            let field = refused.map(|error| error.field);
+            assert_eq!(field.as_deref(), (!allowed).then_some("source.camera"), "{camera}");
+        }
+    }
 
     fn spec(json: &str) -> Result<StreamerSpec, serde_json::Error> {
         serde_json::from_str(json)

@@ -27,6 +27,7 @@ use crate::media::{AccessUnit, AudioPacket, Size};
 use crate::publish::arrivals::Told;
 use crate::publish::frames::Frame;
 use crate::publish::sections::Section;
+use crate::publish::whole::put as join;
 use crate::publish::{Layer, Output, Packet, Publisher, keyframe};
 use crate::source::live::opus;
 use crate::source::rtsp::depacketize;
@@ -301,13 +302,14 @@ impl Publishing {
     }
 }
 
-/// A picture in Annex B, from its payloads; `None` if it is not H.264, or cannot be read.
+/// A picture as an access unit, from its payloads; `None` if they cannot be read.
 fn whole(codec: VideoCodec, payloads: &[Bytes]) -> Option<Bytes> {
+    let mut data = BytesMut::new();
     if codec != VideoCodec::H264 {
-        return None;
+        join(codec, payloads, &mut data)?;
+        return Some(data.freeze()).filter(|data| !data.is_empty());
     }
     let mut assembled = depacketize::H264::default();
-    let mut data = BytesMut::new();
     for (n, payload) in payloads.iter().enumerate() {
         let marker = n + 1 == payloads.len();
         for nals in assembled.push(depacketize::Packet { payload, ticks: 0, marker, loss: false }) {
@@ -407,8 +409,11 @@ mod tests {
         let payloads = packetize::payloads(&AccessUnit::sample(&data, true), 0);
         assert!(payloads.len() > 3);
         assert_eq!(whole(VideoCodec::H264, &payloads).as_deref(), Some(&data[..]));
-        assert_eq!(whole(VideoCodec::VP8, &payloads), None);
         assert_eq!(whole(VideoCodec::H264, &payloads[..2]), None, "its end is missing");
+        let vp8 = AccessUnit { codec: VideoCodec::VP8, ..AccessUnit::sample(&[7; 5000], true) };
+        let payloads = packetize::payloads(&vp8, 0);
+        assert_eq!(whole(VideoCodec::VP8, &payloads), Some(vp8.data));
+        assert_eq!(whole(VideoCodec::VP8, &[Bytes::new()]), None, "there is nothing in it");
     }
 
     #[test]

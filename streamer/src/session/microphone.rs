@@ -71,10 +71,11 @@ impl Session {
         }
     }
 
-    /// The desktop runs: its programs hear those who wish it.
+    /// The desktop runs: its programs hear those who wish it, and see the one who does.
     pub(super) fn desktop_runs(&mut self) {
         for peer in self.peers.list() {
             self.microphone_published(peer.id);
+            self.camera_published(peer.id);
         }
     }
 

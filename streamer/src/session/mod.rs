@@ -9,6 +9,7 @@
 //! thing that it calls is a running source ([`Running`]), whose methods never wait.
 
 mod arbiter;
+mod camera;
 mod control;
 pub mod effects;
 mod heartbeat;

@@ -112,6 +112,7 @@ impl Peers {
             rights: Rights::new(),
             max_bitrate_kbps: None,
             session_microphone: false,
+            session_camera: false,
             token_id: None,
             stats: PeerStats::default(),
         };
@@ -343,6 +344,7 @@ impl Peers {
             hand_raised: room.has_raised_hand(peer.id),
             holds_control: in_control == Some(peer.id),
             session_microphone: peer.session_microphone,
+            session_camera: peer.session_camera,
         };
         self.entries.values().map(participant).collect()
     }

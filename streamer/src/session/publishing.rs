@@ -169,6 +169,9 @@ impl Session {
                     listeners,
                 });
             }
+            if kind == PublishKind::Camera {
+                self.camera_published(peer);
+            }
             if kind == PublishKind::Microphone {
                 self.room.speaks_again(peer);
                 known.set_audio(true);
@@ -356,6 +359,9 @@ impl Session {
             entry.listening = None;
             self.unplug_microphone(peer);
         }
+        if kind == PublishKind::Camera {
+            self.unplug_camera(peer);
+        }
         let _ = self.command(peer, PeerCommand::Unpublish(kind));
         self.participants(now);
         let reason = reason.map(str::to_owned);
@@ -404,6 +410,9 @@ impl Session {
         let Some(one) = self.published.all.get(&(peer, Subject::of(kind))) else { return };
         one.known.set_pictures(codec, size);
         let source = one.source.clone();
+        if kind == PublishKind::Camera {
+            self.camera_pictured(now, peer, codec);
+        }
         let running = self.sources.get(&source).is_some_and(|entry| entry.is_running());
         if running {
             self.source_changed(&source);

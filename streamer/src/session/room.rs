@@ -226,6 +226,7 @@ mod tests {
             rights: Default::default(),
             max_bitrate_kbps: None,
             session_microphone: false,
+            session_camera: false,
             token_id: None,
             stats: PeerStats::default(),
         }

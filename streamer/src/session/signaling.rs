@@ -54,6 +54,7 @@ impl Session {
             ClientMessage::Publish { kind, name } => return self.publish(now, peer, kind, name.as_deref()),
             ClientMessage::Unpublish { kind } => return self.unpublish(now, peer, kind, None),
             ClientMessage::SessionMicrophone { enabled } => return self.microphone_wish(now, peer, enabled),
+            ClientMessage::SessionCamera { enabled } => return self.camera_wish(now, peer, enabled),
             ClientMessage::Bye => {
                 let _ = self.remove_peer(peer, "the peer said goodbye".to_owned());
                 return;
@@ -88,7 +89,9 @@ impl Session {
         if role < Role::Controller {
             self.lose_control(peer);
             self.points_no_more(peer);
-            self.end_session_microphone(now, peer, Some("the role of a controller was taken away"));
+            let reason = Some("the role of a controller was taken away");
+            self.end_session_microphone(now, peer, reason);
+            self.end_session_camera(now, peer, reason);
         }
         self.effects.signal_peer(peer, ServerMessage::Role { role });
         self.peer_changed(peer);
@@ -110,6 +113,7 @@ impl Session {
             let reason = "the right to publish was taken away";
             self.unpublish_all(now, peer, reason);
             self.end_session_microphone(now, peer, Some(reason));
+            self.end_session_camera(now, peer, Some(reason));
         }
         self.effects.signal_peer(peer, ServerMessage::Rights { rights });
         self.peer_changed(peer);
@@ -119,7 +123,7 @@ impl Session {
 
     /// `PATCH …/peers/{peer_id}`.
     pub(super) fn update_peer(&mut self, now: Now, update: UpdatePeer) -> Result<(), RequestError> {
-        let UpdatePeer { peer, role, rights, max_bitrate_kbps, session_microphone } = update;
+        let UpdatePeer { peer, role, rights, max_bitrate_kbps, session_microphone, session_camera } = update;
         if self.peers.get(peer).is_none() {
             return Err(no_peer(peer));
         }
@@ -132,7 +136,10 @@ impl Session {
         if let Some(rights) = rights {
             self.set_rights(now, peer, rights)?;
         }
-        session_microphone.map_or(Ok(()), |enabled| self.set_session_microphone(now, peer, enabled))
+        if let Some(enabled) = session_microphone {
+            self.set_session_microphone(now, peer, enabled)?;
+        }
+        session_camera.map_or(Ok(()), |enabled| self.set_session_camera(now, peer, enabled))
     }
 
     /// Changes what a peer is sent at most.

@@ -383,7 +383,8 @@ impl Session {
             fps: info.as_ref().map_or(0, |info| info.fps),
             cursor: info.as_ref().map_or(CursorMode::Embedded, |info| info.cursor),
             input: self.target_of(shown).is_some(),
-            microphone: info.is_some_and(|info| info.microphone),
+            microphone: info.as_ref().is_some_and(|info| info.microphone),
+            camera: info.is_some_and(|info| info.camera),
             publisher: self.published.peer_of(&shown.source),
         })
     }

@@ -32,7 +32,7 @@ use common::slots::{HostStream, Pixel, Reader, Window};
 use common::spec::{CursorMode, HomeDirs, SourceSpec, WindowSpec};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::feed::{AudioOutlet, Listener, Tap, VideoOutlet};
+use crate::feed::{AudioOutlet, Listener, Tap, Tapping, VideoOutlet};
 use crate::input::Motors;
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
@@ -276,6 +276,13 @@ pub trait Running: Send {
     fn frames(&self) -> Option<Arc<Frames>> {
         None
     }
+    /// Its camera, if it has programs that can see a peer.
+    ///
+    /// # Errors
+    /// [`NoCamera`] says why not.
+    fn camera(&self) -> Result<Arc<dyn Camera>, NoCamera> {
+        Err(NoCamera::NoDesktop)
+    }
     /// Its recording device, if it has programs that peers can speak to.
     fn microphone(&self) -> Option<Arc<dyn Microphone>> {
         None
@@ -297,6 +304,8 @@ pub struct Info {
     pub input: bool,
     /// Its programs can hear peers.
     pub microphone: bool,
+    /// Its programs can see a peer.
+    pub camera: bool,
     /// Codec of its video.
     pub codec: VideoCodec,
     /// The window, if it is one.
@@ -338,6 +347,28 @@ pub trait Microphone: Send + Sync {
     fn plug(&self, peer: PeerId) -> Listener;
     /// Programs hear this peer no more.
     fn unplug(&self, peer: PeerId);
+}
+
+/// The camera of a desktop. One peer is plugged in at a time.
+pub trait Camera: Send + Sync {
+    /// Programs see the pictures of this peer's feed, in place of any other peer's, until it is unplugged.
+    fn plug(&self, peer: PeerId, tapping: Tapping);
+    /// Programs see this peer no more, if they did.
+    fn unplug(&self, peer: PeerId);
+}
+
+/// Why programs cannot see a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoCamera {
+    /// There are no programs.
+    #[error("there is no desktop here whose programs could see a camera")]
+    NoDesktop,
+    /// Its spec names no device.
+    #[error("the desktop has no camera: its `camera` must name a device, such as \"/dev/video10\"")]
+    NotNamed,
+    /// The device cannot be used; the text says why, and what to do.
+    #[error("the desktop has no camera: {0}")]
+    Device(String),
 }
 
 /// The clipboard of a session.

@@ -26,6 +26,7 @@ impl Known {
             cursor: CursorMode::Embedded,
             input: false,
             microphone: false,
+            camera: false,
             codec: VideoCodec::H264,
             window: None,
             reader: None,

@@ -1,4 +1,5 @@
-//! What peers say into their microphones, as a program of the desktop records it.
+//! What peers say into their microphones, as a program of the desktop records it; and that a machine without a device for it has no
+//! camera for programs.
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot do fails it")]
 
@@ -231,4 +232,60 @@ fn a_desktop_without_a_microphone_says_so() {
     }
     let listed = server.streamer("studio").unwrap();
     assert!(!listed.peers[0].session_microphone && !listed.slots[0].microphone);
+}
+
+/// Says this to the streamer once connected, and returns the error that it is answered with: code, message.
+fn refusal(server: &Server, streamer: &str, said: &ClientMessage) -> (PeerId, String, String) {
+    let options = Options {
+        server: server.address(),
+        streamer: streamer.into(),
+        role: Role::Controller,
+        media: Media::Units,
+    };
+    let mut swarm = Swarm::new(options).unwrap();
+    let peer = swarm.join().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut id = None;
+    loop {
+        let (_, event) = swarm.next(deadline).unwrap().expect("an answer");
+        match event {
+            Event::Signal(ServerMessage::Welcome { peer_id, .. }) => id = Some(peer_id),
+            Event::Connected => swarm.tell(peer, said).unwrap(),
+            Event::Signal(ServerMessage::Error { code, message, .. }) => {
+                // The same by REST, while the peer is there.
+                let id = id.unwrap();
+                let path = format!("/api/streamers/{streamer}/peers/{id}");
+                let answer = server.send("PATCH", &path, "application/json", br#"{"session_camera": true}"#);
+                assert_eq!(answer.expect(409).json::<Problem>().code, code);
+                let listed = server.streamer(streamer).unwrap();
+                assert!(!listed.peers[0].session_camera && !listed.slots[0].camera);
+                return (id, code, message);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_desktop_without_a_camera_runs_and_says_what_is_missing() {
+    let server = Server::start();
+    let wish = ClientMessage::SessionCamera { enabled: true };
+    server.create("plain", json!({ "type": "desktop", "width": 320, "height": 240 }));
+    let (_, code, message) = refusal(&server, "plain", &wish);
+    assert_eq!(code, "no_camera");
+    assert!(message.contains("`camera` must name a device"), "{message}");
+
+    let camera = "/dev/video254";
+    assert!(!std::path::Path::new(camera).exists(), "this test needs a machine without {camera}");
+    let source = json!({ "type": "desktop", "width": 320, "height": 240, "camera": camera });
+    server.create("studio", source);
+    let (_, code, message) = refusal(&server, "studio", &wish);
+    assert_eq!(code, "no_camera");
+    assert!(message.contains("modprobe v4l2loopback video_nr=254"), "{message}");
+
+    // Nothing but a video device can be named.
+    let spec = json!({ "id": "other", "source": { "type": "desktop", "camera": "/etc/passwd" } });
+    let answer = server.send("POST", "/api/streamers", "application/json", spec.to_string().as_bytes());
+    let problem: Problem = answer.expect(400).json();
+    assert_eq!((problem.code.as_str(), problem.field.as_deref()), ("invalid_field", Some("source.camera")));
 }

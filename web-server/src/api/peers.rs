@@ -46,7 +46,7 @@ pub async fn patch(
     registry: web::Data<Handle>,
 ) -> Result<HttpResponse, ApiError> {
     if body.0 == PeerPatch::default() {
-        let message = "a change names role, rights, max_bitrate_kbps or session_microphone";
+        let message = "a change names role, rights, max_bitrate_kbps, session_microphone or session_camera";
         return Err(ApiError::field("role", message));
     }
     validate_peer_bitrate(body.0.max_bitrate_kbps.filter(|kbps| *kbps > 0))?;

@@ -95,6 +95,7 @@ pub const PROBLEMS: &[(&str, &str)] = &[
     ("method_not_allowed", "The path has other methods; `Allow` names them."),
     ("name_too_long", "A name or path is longer than a file system takes."),
     ("no_capacity", "No node of the cluster has room that fits `placement`."),
+    ("no_camera", "The session's programs have no camera that a peer's could be."),
     ("no_clipboard", "What the slot shows has no clipboard."),
     ("no_cluster", "The server is in no cluster (`cluster.nats`)."),
     ("no_desktop", "The streamer has no desktop."),

@@ -30,6 +30,7 @@ fn streamer(id: &str) -> Streamer {
         rights: common::person::Rights::new(),
         max_bitrate_kbps: None,
         session_microphone: false,
+        session_camera: false,
         token_id: None,
     };
     let value = json!({

@@ -165,20 +165,24 @@ impl Handle {
         patch: PeerPatch,
         by: &str,
     ) -> Result<(), OperationError> {
-        let PeerPatch { role, rights, max_bitrate_kbps, session_microphone } = patch;
+        let PeerPatch { role, rights, max_bitrate_kbps, session_microphone, session_camera } = patch;
         let role_now = role.map(|role| format!("{role:?}").to_lowercase());
         let rights_now = rights.as_ref().map(describe_rights);
         let most_now = max_bitrate_kbps.map(|kbps| match kbps {
             0 => "any bitrate".to_owned(),
             kbps => format!("at most {kbps} kbit/s"),
         });
-        let microphone_now = session_microphone
-            .map(|on| format!("microphone of the session {}", if on { "on" } else { "off" }));
-        let changes = [role_now, rights_now, most_now, microphone_now];
+        let device_now = |device: &str, on: bool| {
+            let now = if on { "on" } else { "off" };
+            format!("{device} of the session {now}")
+        };
+        let microphone_now = session_microphone.map(|on| device_now("microphone", on));
+        let camera_now = session_camera.map(|on| device_now("camera", on));
+        let changes = [role_now, rights_now, most_now, microphone_now, camera_now];
         let changes: Vec<_> = changes.into_iter().flatten().collect();
         let detail = format!("peer {peer}: {}", changes.join("; "));
         let outcome = Outcome::audited(AuditAction::RoleChanged, by, Some(detail));
-        let update = UpdatePeer { peer, role, rights, max_bitrate_kbps, session_microphone };
+        let update = UpdatePeer { peer, role, rights, max_bitrate_kbps, session_microphone, session_camera };
         self.perform(id, update, move |(): &()| outcome).await
     }
 

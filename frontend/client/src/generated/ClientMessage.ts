@@ -109,6 +109,10 @@ kind: PublishKind, } | { "type": "session-microphone",
 /**
  * They hear it.
  */
+enabled: boolean, } | { "type": "session-camera", 
+/**
+ * They see it.
+ */
 enabled: boolean, } | { "type": "chat", 
 /**
  * 1 to 2000 characters.

@@ -58,6 +58,11 @@ audio: boolean,
  */
 microphone: boolean, 
 /**
+ * The camera of its programs, which a peer's camera can be: a V4L2 device that takes pictures, as the kernel module v4l2loopback
+ * makes them, `/dev/video10`. One desktop at a time can have it.
+ */
+camera?: string, 
+/**
  * Who draws the mouse cursor.
  */
 cursor: CursorMode, 

@@ -51,4 +51,8 @@ holdsControl: boolean,
 /**
  * The desktop's programs hear its microphone while it publishes one.
  */
-sessionMicrophone: boolean, };
+sessionMicrophone: boolean, 
+/**
+ * The desktop's programs see its camera while it publishes one.
+ */
+sessionCamera: boolean, };

@@ -52,6 +52,10 @@ max_bitrate_kbps?: number,
  */
 session_microphone: boolean, 
 /**
+ * The desktop's programs see its camera while it publishes one.
+ */
+session_camera: boolean, 
+/**
  * The token that it joined with, if that was one of [`CreateToken`]. Revoking it removes the peer.
  */
 token_id?: TokenId, 

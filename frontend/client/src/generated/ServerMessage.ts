@@ -162,6 +162,14 @@ enabled: boolean,
 /**
  * The reason, for people, if the peer has not asked for it.
  */
+reason?: string, } | { "type": "session-camera", 
+/**
+ * They see it.
+ */
+enabled: boolean, 
+/**
+ * The reason, for people, if the peer has not asked for it.
+ */
 reason?: string, } | { "type": "publish-layers", 
 /**
  * Of what.

@@ -69,6 +69,10 @@ input: boolean,
  */
 microphone: boolean, 
 /**
+ * Whether its programs can see the camera of a peer.
+ */
+camera: boolean, 
+/**
  * The peer that publishes it, if one does. That peer itself does not receive it.
  */
 publisher?: PeerId, };

@@ -69,8 +69,14 @@ fn who_may_not_steer_or_publish_is_not_heard_any_more_and_is_told_why() {
         stage.wish(ann, true);
         let role = (change == 0).then_some(Role::Viewer);
         let rights = (change == 1).then(|| [PeerRight::Chat].into());
-        let update =
-            request::UpdatePeer { peer: ann, role, rights, max_bitrate_kbps: None, session_microphone: None };
+        let update = request::UpdatePeer {
+            peer: ann,
+            role,
+            rights,
+            max_bitrate_kbps: None,
+            session_microphone: None,
+            session_camera: None,
+        };
         let updated = stage.request(update);
         assert_eq!(stage.reply(&updated), Ok(()));
         assert_eq!(
@@ -87,6 +93,7 @@ fn who_may_not_steer_or_publish_is_not_heard_any_more_and_is_told_why() {
             rights: None,
             max_bitrate_kbps: None,
             session_microphone: Some(true),
+            session_camera: None,
         };
         let updated = stage.request(update);
         assert_eq!(stage.reply(&updated), Err(code));

@@ -1,5 +1,6 @@
 //! A session without threads: events go in, and what it wants done is kept to be looked at. Time is what a test says.
 
+mod camera;
 mod heartbeat;
 mod lifecycle;
 mod microphone;
@@ -29,7 +30,7 @@ use tokio::sync::oneshot;
 
 use super::effects::{RenditionStart, SourceStart};
 use super::*;
-use crate::feed::{Ear, Listener, NewListeners, Tap};
+use crate::feed::{Ear, Listener, NewListeners, Tap, Tapping};
 use crate::input;
 use crate::media::Picture;
 use crate::mix::Plan;
@@ -54,6 +55,8 @@ struct Lives {
     ended: Vec<SourceName>,
     /// Peers that programs hear.
     plugged: Vec<PeerId>,
+    /// The peer that they see.
+    seen: Option<PeerId>,
 }
 
 /// A source that does nothing but live.
@@ -81,6 +84,7 @@ impl Running for Fake {
             cursor: CursorMode::Embedded,
             input: false,
             microphone: false,
+            camera: false,
             codec: VideoCodec::H264,
             window: None,
             reader: None,
@@ -99,13 +103,27 @@ impl Running for Fake {
         self.frames.clone()
     }
 
+    fn camera(&self) -> Result<Arc<dyn source::Camera>, source::NoCamera> {
+        Ok(Arc::new(Plugs(self.lives.clone())))
+    }
+
     fn microphone(&self) -> Option<Arc<dyn source::Microphone>> {
         Some(Arc::new(Plugs(self.lives.clone())))
     }
 }
 
-/// A microphone that notes who is plugged in.
+/// A microphone and a camera that note who is plugged in.
 struct Plugs(Arc<Mutex<Lives>>);
+
+impl source::Camera for Plugs {
+    fn plug(&self, peer: PeerId, _: Tapping) {
+        self.0.lock().unwrap().seen = Some(peer);
+    }
+
+    fn unplug(&self, peer: PeerId) {
+        self.0.lock().unwrap().seen.take_if(|seen| *seen == peer);
+    }
+}
 
 impl source::Microphone for Plugs {
     fn plug(&self, peer: PeerId) -> Listener {

@@ -207,6 +207,7 @@ fn a_role_that_is_taken_away_takes_control_along() {
         rights: None,
         max_bitrate_kbps: None,
         session_microphone: None,
+        session_camera: None,
     });
     assert_eq!(stage.reply(&updated), Ok(()));
     assert!(stage.told(a).contains(&&ServerMessage::Role { role: Role::Viewer }));
@@ -222,6 +223,7 @@ fn a_role_that_is_taken_away_takes_control_along() {
         rights: None,
         max_bitrate_kbps: None,
         session_microphone: None,
+        session_camera: None,
     });
     assert_eq!(stage.reply(&unknown), Err("peer_not_found"));
 }

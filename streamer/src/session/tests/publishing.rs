@@ -131,6 +131,7 @@ fn what_ends_a_publication_frees_its_slot() {
                     rights,
                     max_bitrate_kbps: None,
                     session_microphone: None,
+                    session_camera: None,
                 });
                 assert_eq!(stage.reply(&updated), Ok(()));
             }

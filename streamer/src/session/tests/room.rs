@@ -118,6 +118,7 @@ fn a_text_goes_to_all_and_to_those_who_come_later() {
         rights: Some(PeerRight::ALL.into()),
         max_bitrate_kbps: None,
         session_microphone: None,
+        session_camera: None,
     });
     assert_eq!(stage.reply(&invalid), Ok(()));
     stage.signal(bob, ClientMessage::Chat { text: String::new() });

@@ -12,6 +12,7 @@
 //! [`start`] assembles them; dropping [`Desktop`] ends them. Attached to a display that is already
 //! there, the size of that screen is taken as it is, and its X server is left running.
 
+pub mod camera;
 pub mod canvas;
 pub mod capture;
 pub mod clipboard;
@@ -30,6 +31,7 @@ mod watch;
 pub mod windows;
 pub mod xserver;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -40,6 +42,7 @@ use common::slots::Pixel;
 use common::spec::{CursorMode, DesktopSpec};
 use tokio::sync::oneshot;
 
+use self::camera::Camera;
 use self::capture::{Capture, Pointing};
 use self::clipboard::XClipboard;
 use self::command::{RunningCommand, Surroundings};
@@ -54,7 +57,9 @@ use self::windows::{XWindows, watcher};
 use self::xserver::{Abilities, XServer};
 use super::video::{Outbox, Settings};
 use super::worker::{Request, Worker};
-use super::{Clipboard, Ended, Error, Event, Events, Frames, Info, Microphone, Outlets, Running, Windows};
+use super::{
+    Clipboard, Ended, Error, Event, Events, Frames, Info, Microphone, NoCamera, Outlets, Running, Windows,
+};
 use crate::input::sink::Sink;
 use crate::media::{Picture, Size};
 
@@ -81,6 +86,7 @@ pub struct Desktop {
     _watcher: watcher::Watch,
     _downloads: Option<downloads::Watch>,
     sound: Option<Sound>,
+    camera: Result<Camera, NoCamera>,
     size: tokio::sync::watch::Receiver<Size>,
     _watch: Watch,
     fps: u32,
@@ -143,6 +149,7 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
     })?;
     let watcher = watcher::start(&display, events.clone())?;
     let clipboard = Arc::new(XClipboard::start(&display, events.clone())?);
+    let camera = start_camera(spec.camera.as_deref());
     // Nothing is started on a display that is not ours.
     let own = (furnish && server.is_some() && spec.command.is_none()).then(furniture::command).flatten();
     let command = spec.command.as_ref().or(own.as_ref());
@@ -172,12 +179,19 @@ pub fn start(spec: &DesktopSpec, outlets: Outlets) -> Result<Desktop, Error> {
         _watcher: watcher,
         _downloads: downloads,
         sound,
+        camera,
         size,
         _watch: watch,
         fps: spec.fps,
         cursor: spec.cursor,
         largest: spec.display.is_none().then_some(largest),
     })
+}
+
+/// Without its device a desktop has no camera, which is no reason to have no desktop.
+fn start_camera(path: Option<&str>) -> Result<Camera, NoCamera> {
+    let path = path.ok_or(NoCamera::NotNamed)?;
+    Camera::start(Path::new(path)).inspect_err(|why| tracing::warn!("{why}"))
 }
 
 /// Without it downloads are not offered, which is no reason to have no desktop.
@@ -204,10 +218,11 @@ impl Running for Desktop {
         let size = *self.size.borrow();
         let audio = self.sound.is_some();
         let microphone = self.microphone().is_some();
+        let camera = self.camera.is_ok();
         let fps = self.fps;
         let cursor = self.cursor;
         let codec = VideoCodec::H264;
-        Info { size, fps, audio, cursor, input: true, microphone, codec, window: None, reader: None }
+        Info { size, fps, audio, cursor, input: true, microphone, camera, codec, window: None, reader: None }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {
@@ -240,6 +255,10 @@ impl Running for Desktop {
 
     fn frames(&self) -> Option<Arc<Frames>> {
         Some(Arc::clone(&self.frames))
+    }
+
+    fn camera(&self) -> Result<Arc<dyn super::Camera>, NoCamera> {
+        self.camera.as_ref().map(Camera::socket).map_err(NoCamera::clone)
     }
 
     fn microphone(&self) -> Option<Arc<dyn Microphone>> {

@@ -67,6 +67,8 @@ pub enum Action {
     Copy(Codecs),
     /// Re-encoded with this encoder.
     Encode(Encoder),
+    /// Decoded to I420 and fitted into this size, with black bars.
+    Decode(Size),
 }
 
 /// Codecs that can be passed through, by the container in which they leave ffmpeg.
@@ -97,10 +99,25 @@ impl Action {
         }
     }
 
-    /// Whether the picture leaves ffmpeg in IVF, not in MPEG-TS.
-    pub fn gives_ivf(self) -> bool {
-        matches!(self, Self::Copy(Codecs::Open) | Self::Encode(Encoder::Vp8))
+    /// The container in which the picture leaves ffmpeg.
+    pub fn gives(self) -> Carrier {
+        match self {
+            Self::Copy(Codecs::Open) | Self::Encode(Encoder::Vp8) => Carrier::Ivf,
+            Self::Copy(Codecs::H264) | Self::Encode(Encoder::H264) => Carrier::MpegTs,
+            Self::Decode(size) => Carrier::Raw(size),
+        }
     }
+}
+
+/// What leaves ffmpeg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// MPEG-TS.
+    MpegTs,
+    /// IVF.
+    Ivf,
+    /// One picture after the other in I420, all of this size.
+    Raw(Size),
 }
 
 /// How the picture is processed.
@@ -204,7 +221,7 @@ impl Plan {
         if let Some((picture, fd)) = self.picture {
             all.extend(words(self.input.film()));
             push_picture(&mut all, picture, &self.input);
-            push_output(&mut all, picture.action.gives_ivf(), fd);
+            push_output(&mut all, picture.action.gives(), fd);
         }
         if let Some(fd) = self.sound {
             all.extend(words("-map 0:a:0? -sn -dn -af aresample=async=1 -ac 2 -ar 48000"));
@@ -214,7 +231,7 @@ impl Plan {
             all.extend(words(if instead { "-c:v copy -frames:v 1" } else { "-vn" }));
             all.extend(words("-c:a libopus -application lowdelay -frame_duration 20 -vbr on -b:a"));
             all.push(SOUND_BPS.into());
-            push_output(&mut all, false, fd);
+            push_output(&mut all, Carrier::MpegTs, fd);
         }
         all
     }
@@ -280,6 +297,10 @@ fn push_picture(all: &mut Vec<String>, picture: Picture, input: &Input) {
         Action::Copy(Codecs::H264) => return all.extend(words("-c:v copy -bsf:v h264_mp4toannexb")),
         Action::Copy(Codecs::Open) => return all.extend(words("-c:v copy")),
         Action::Encode(encoder) => encoder,
+        Action::Decode(size) => {
+            all.extend(["-vf".to_owned(), fitting(picture, size)]);
+            return all.extend(words("-fps_mode passthrough -c:v rawvideo -pix_fmt yuv420p"));
+        }
     };
     let filters = filters(picture, encoder, input.is_theirs());
     all.extend(["-vf".to_owned(), filters]);
@@ -331,6 +352,15 @@ fn filters(picture: Picture, encoder: Encoder, theirs: bool) -> String {
     all.join(",")
 }
 
+/// Filters that fit pictures into a size, in the colours that cameras have.
+fn fitting(picture: Picture, Size { width, height }: Size) -> String {
+    let known = if picture.hdtv { "setparams=colorspace=bt709," } else { "" };
+    format!(
+        "{known}scale={width}:{height}:force_original_aspect_ratio=decrease:force_divisible_by=2:out_color_matrix=bt601:out_range=tv,\
+         pad={width}:{height}:-1:-1,setsar=1,format=yuv420p"
+    )
+}
+
 fn default_kbps(picture: Picture) -> u32 {
     let (size, fps) = picture.known.unwrap_or(ASSUMED);
     let scaled = picture.height.map(|height| {
@@ -340,9 +370,13 @@ fn default_kbps(picture: Picture) -> u32 {
     default_bitrate(scaled.unwrap_or(size), fps) / 1000
 }
 
-fn push_output(all: &mut Vec<String>, ivf: bool, fd: RawFd) {
+fn push_output(all: &mut Vec<String>, carrier: Carrier, fd: RawFd) {
     const TS: &str = "-f mpegts -muxdelay 0 -muxpreload 0 -omit_video_pes_length 0 -pes_payload_size 0";
-    all.extend(words(if ivf { "-f ivf" } else { TS }));
+    all.extend(words(match carrier {
+        Carrier::MpegTs => TS,
+        Carrier::Ivf => "-f ivf",
+        Carrier::Raw(_) => "-f rawvideo",
+    }));
     all.extend(["-flush_packets".to_owned(), "1".to_owned(), format!("pipe:{fd}")]);
 }
 

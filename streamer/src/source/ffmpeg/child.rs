@@ -16,16 +16,17 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use common::spec::redact_urls;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-use super::arguments::{Action, Codecs, Input, Picture, Plan, playlist};
+use super::arguments::{Action, Carrier, Codecs, Input, Picture, Plan, playlist};
 use super::ivf;
 use super::secrets::Secrets;
 use super::ts::{self, Packet};
+use crate::media::Size;
 use crate::process::confine::{self, Depth};
 use crate::process::{self, exit_text, tree};
 use crate::source::live::h264::{self, Obstacle};
@@ -54,6 +55,8 @@ pub enum Output {
     Picture(Packet),
     /// A frame of another codec than H.264.
     Frame(ivf::Format, Packet),
+    /// A decoded picture ([`Action::Decode`]).
+    Raw(Bytes),
     /// Opus in its MPEG-TS envelope.
     Sound(Packet),
 }
@@ -111,6 +114,7 @@ struct Stream {
 enum Demuxer {
     Pictures(ts::Demuxer),
     Frames(ivf::Demuxer),
+    Raw(RawPictures),
     Sound(ts::Demuxer),
 }
 
@@ -123,11 +127,46 @@ impl Demuxer {
             Self::Frames(ivf) => ivf
                 .push(bytes, |format, packet| ready.push_back(Output::Frame(format, packet)))
                 .map_err(|e| e.to_string()),
+            Self::Raw(pictures) => {
+                pictures.push(bytes, |picture| ready.push_back(Output::Raw(picture)));
+                Ok(())
+            }
             Self::Sound(ts) => {
                 ts.push(bytes, |packet| ready.push_back(Output::Sound(packet))).map_err(|e| e.to_string())
             }
         }
     }
+}
+
+/// Decoded pictures, one after the other.
+struct RawPictures {
+    /// Bytes of each.
+    len: usize,
+    pending: BytesMut,
+}
+
+impl RawPictures {
+    fn of(size: Size) -> Self {
+        let luma = size.width as usize * size.height as usize;
+        Self { len: luma + luma / 2, pending: BytesMut::new() }
+    }
+
+    fn push(&mut self, bytes: &[u8], mut picture: impl FnMut(Bytes)) {
+        self.pending.reserve(self.len);
+        self.pending.extend_from_slice(bytes);
+        while self.pending.len() >= self.len {
+            picture(self.pending.split_to(self.len).freeze());
+        }
+    }
+}
+
+/// Where ffmpeg is.
+///
+/// # Errors
+/// [`End::Failed`] when it is not installed.
+pub fn find() -> Result<PathBuf, End> {
+    process::find_program(FFMPEG, &process::search_path())
+        .ok_or_else(|| End::Failed("ffmpeg is not installed: install the package \"ffmpeg\"".into()))
 }
 
 /// The input of ffmpeg.
@@ -152,9 +191,7 @@ impl Child {
         sound: bool,
         secrets: Secrets,
     ) -> Result<Self, End> {
-        let path = process::search_path();
-        let ffmpeg = process::find_program(FFMPEG, &path)
-            .ok_or_else(|| End::Failed("ffmpeg is not installed: install the package \"ffmpeg\"".into()))?;
+        let ffmpeg = find()?;
         let start = || Self::spawn(ffmpeg, input, reads, picture, sound, secrets);
         start().map_err(|error| End::Failed(format!("ffmpeg cannot be run: {error}")))
     }
@@ -399,10 +436,10 @@ impl Stream {
     }
 
     fn pictures(pipe: pipe::Receiver, action: Action) -> Self {
-        let demuxer = if action.gives_ivf() {
-            Demuxer::Frames(ivf::Demuxer::default())
-        } else {
-            Demuxer::Pictures(ts::Demuxer::default())
+        let demuxer = match action.gives() {
+            Carrier::MpegTs => Demuxer::Pictures(ts::Demuxer::default()),
+            Carrier::Ivf => Demuxer::Frames(ivf::Demuxer::default()),
+            Carrier::Raw(size) => Demuxer::Raw(RawPictures::of(size)),
         };
         Self::new(pipe, demuxer)
     }

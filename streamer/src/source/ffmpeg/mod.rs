@@ -25,7 +25,7 @@ pub mod ivf;
 pub mod read;
 pub mod secrets;
 pub mod still;
-mod tapped;
+pub mod tapped;
 pub mod transcode;
 pub mod ts;
 
@@ -212,6 +212,8 @@ impl Job {
             let (unit, format) = match output {
                 Output::Picture(packet) => (reader.picture(&packet, now), reader.format()),
                 Output::Frame(format, packet) => (reader.frame(format, &packet, now), None),
+                // No source asks for these.
+                Output::Raw(_) => continue,
                 Output::Sound(packet) => {
                     let packets = reader.sound(&packet, now).into_iter().filter(|_| !unseen);
                     for packet in packets {

@@ -35,7 +35,7 @@ pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
             return publisher.ended(Ended::Failed(format!("no thread to read the stream: {error}"))).await;
         }
     };
-    let mut variant = Variant { picture, transcoder: None, given: None };
+    let mut variant = Variant::of(picture);
     loop {
         let reason = match variant.attempt(&mut units, &mut publisher).await {
             End::Finished => {
@@ -53,7 +53,8 @@ pub async fn run(tap: Tap, picture: Picture, mut publisher: Publisher) {
     }
 }
 
-struct Variant {
+/// Another stream, decoded and perhaps encoded again.
+pub struct Variant {
     picture: Picture,
     transcoder: Option<Transcoder>,
     /// Codec and size of the transcoder's input.
@@ -61,15 +62,32 @@ struct Variant {
 }
 
 impl Variant {
+    /// Processed like this.
+    pub fn of(picture: Picture) -> Self {
+        Self { picture, transcoder: None, given: None }
+    }
+
+    /// The next output; none comes before a keyframe was given. Cancel safe.
+    ///
+    /// # Errors
+    /// ffmpeg has ended, or hangs.
+    pub async fn next(&mut self) -> Result<Encoded, End> {
+        match transcode::next(&mut self.transcoder).await {
+            Err(End::Finished) => Err(End::Failed("ffmpeg ended".into())),
+            output => output,
+        }
+    }
+
     /// Runs until ffmpeg fails, or there is no more to encode ([`End::Finished`]).
     async fn attempt(&mut self, units: &mut Units, publisher: &mut Publisher) -> End {
         loop {
             tokio::select! {
                 biased;
-                encoded = transcode::next(&mut self.transcoder) => match encoded {
+                encoded = self.next() => match encoded {
                     Ok(Encoded::Picture(unit, format)) => publisher.video(unit, format).await,
                     Ok(Encoded::Sound(packet)) => publisher.audio(packet),
-                    Err(End::Finished) => return End::Failed("ffmpeg ended".into()),
+                    // No source asks for these.
+                    Ok(Encoded::Raw(_)) => {}
                     Err(end) => return end,
                 },
                 unit = units.next() => match unit {
@@ -84,8 +102,11 @@ impl Variant {
         }
     }
 
-    /// False when it was skipped.
-    fn push(&mut self, unit: &AccessUnit) -> Result<bool, End> {
+    /// Gives it to ffmpeg. False when it was skipped, as all further ones up to the next keyframe will be.
+    ///
+    /// # Errors
+    /// ffmpeg does not start, or does not decode that.
+    pub fn push(&mut self, unit: &AccessUnit) -> Result<bool, End> {
         // An encoder has one size, and a container one codec; another one needs another ffmpeg.
         let given = Some((unit.codec, unit.size));
         if unit.keyframe && self.given != given {
@@ -119,14 +140,18 @@ fn is_hdtv_by_its_size(keyframe: &AccessUnit) -> bool {
 }
 
 /// The units of a tap, read by a thread, as a tap can only be waited for by one.
-struct Units {
+pub struct Units {
     units: mpsc::Receiver<AccessUnit>,
     ask: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Units {
-    fn start(tap: Tap) -> std::io::Result<Self> {
+    /// Reads this tap, until it is dropped.
+    ///
+    /// # Errors
+    /// The system has no more threads.
+    pub fn start(tap: Tap) -> std::io::Result<Self> {
         // One waits here; the others in the tap, which knows what to do when there are too many.
         let (sender, units) = mpsc::channel(1);
         let ask = Arc::new(AtomicBool::new(false));
@@ -148,12 +173,12 @@ impl Units {
     }
 
     /// The next unit; `None` at the end of the stream. Cancel safe.
-    async fn next(&mut self) -> Option<AccessUnit> {
+    pub async fn next(&mut self) -> Option<AccessUnit> {
         self.units.recv().await
     }
 
     /// Nothing can be decoded before a keyframe.
-    fn ask_keyframe(&self) {
+    pub fn ask_keyframe(&self) {
         self.ask.store(true, Ordering::Release);
     }
 }

@@ -31,6 +31,8 @@ const LIFE: Duration = Duration::from_secs(40 * 24 * 3600);
 pub enum Encoded {
     /// A picture, and its parameter set.
     Picture(AccessUnit, Option<Format>),
+    /// A picture that was only decoded, in I420.
+    Raw(Bytes),
     /// Sound.
     Sound(AudioPacket),
 }
@@ -179,6 +181,7 @@ impl Transcoder {
                             return Ok(Encoded::Picture(unit, None));
                         }
                     }
+                    Output::Raw(picture) => return Ok(Encoded::Raw(picture)),
                     Output::Sound(packet) => self.ready.extend(self.reader.sound(&packet, Instant::now())),
                 }
             }

@@ -85,6 +85,7 @@ impl Live {
             cursor: CursorMode::Embedded,
             input: false,
             microphone: false,
+            camera: false,
             codec: VideoCodec::H264,
             window: None,
             reader: None,

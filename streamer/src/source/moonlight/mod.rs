@@ -149,6 +149,7 @@ pub fn start(spec: &MoonlightSpec, outlets: Outlets) -> Result<Moonlight, Error>
         cursor: CursorMode::Embedded,
         input: true,
         microphone: false,
+        camera: false,
         codec: bitstream::codec(spec.codec),
         window: None,
         reader: None,

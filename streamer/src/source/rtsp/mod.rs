@@ -220,12 +220,12 @@ impl<'p> Camera<'p> {
                         let captured = self.pictures.placed.increasing(self.times.uneven(unit.captured));
                         self.publisher.video(AccessUnit { captured, ..unit }, format).await;
                     }
-                    Ok(Encoded::Sound(_)) => {}
+                    Ok(Encoded::Sound(_) | Encoded::Raw(_)) => {}
                     Err(end) => return end.to_string().into(),
                 },
                 encoded = next_sound(sounds) => match encoded {
                     Ok(Encoded::Sound(packet)) => self.encoded_sound(packet),
-                    Ok(Encoded::Picture(..)) => {}
+                    Ok(Encoded::Picture(..) | Encoded::Raw(_)) => {}
                     Err(end) => self.no_sound(&end.to_string()),
                 },
                 item = self.connection.next(address) => {

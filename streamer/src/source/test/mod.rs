@@ -90,7 +90,18 @@ impl Running for Test {
         let audio = self.audio;
         let cursor = CursorMode::Embedded;
         let codec = VideoCodec::H264;
-        Info { size, fps, audio, cursor, input: false, microphone: false, codec, window: None, reader: None }
+        Info {
+            size,
+            fps,
+            audio,
+            cursor,
+            input: false,
+            microphone: false,
+            camera: false,
+            codec,
+            window: None,
+            reader: None,
+        }
     }
 
     fn picture(&self) -> oneshot::Receiver<Picture> {

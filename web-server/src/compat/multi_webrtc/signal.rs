@@ -314,6 +314,7 @@ impl Translator {
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }
             | signal::ServerMessage::SessionMicrophone { .. }
+            | signal::ServerMessage::SessionCamera { .. }
             | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }

@@ -39,6 +39,7 @@ fn info(slot: u8, width: u32, height: u32) -> StreamInfo {
         cursor: CursorMode::Embedded,
         input: true,
         microphone: false,
+        camera: false,
         publisher: None,
     }
 }

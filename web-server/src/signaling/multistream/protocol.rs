@@ -389,6 +389,7 @@ impl Protocol {
             | signal::ServerMessage::Published { .. }
             | signal::ServerMessage::Unpublished { .. }
             | signal::ServerMessage::SessionMicrophone { .. }
+            | signal::ServerMessage::SessionCamera { .. }
             | signal::ServerMessage::PublishLayers { .. }
             | signal::ServerMessage::Participants { .. } => {}
         }

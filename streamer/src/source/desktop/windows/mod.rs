@@ -124,6 +124,7 @@ impl Running for SharedWindow {
             cursor: CursorMode::Client,
             input: true,
             microphone: false,
+            camera: false,
             codec: VideoCodec::H264,
             window: Some(self.window.borrow().clone()),
             reader: None,
