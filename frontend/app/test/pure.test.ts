@@ -175,6 +175,7 @@ describe("a streamer in the list", () => {
       cursor: "client",
       input: true,
       microphone: false,
+      camera: false,
     });
     expect(shownSlot({ slots: [info(2), info(1)] })).toBe(1);
     expect(shownSlot({ slots: [] })).toBeNull();

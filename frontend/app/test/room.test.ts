@@ -19,6 +19,7 @@ function participant(peerId: string, part: Partial<Participant> = {}): Participa
     muted: false,
     speaking: false,
     sessionMicrophone: false,
+    sessionCamera: false,
     handRaised: false,
     holdsControl: false,
     ...part,
@@ -42,6 +43,7 @@ function slot(index: number, source: string, publisher?: string) {
     cursor: "client",
     input: false,
     microphone: false,
+    camera: false,
     ...(publisher === undefined ? {} : { publisher }),
   };
   return [index, { slot: index, info }] as const;

@@ -35,7 +35,7 @@ import { SwitchRequests } from "./peer/requests";
 import type { NegotiatedTrack, SlotEvent, SlotTable } from "./peer/slots";
 import { slotEvents, withMessage, withTracks } from "./peer/slots";
 import { type ConnectionStats, type Counters, summarise } from "./peer/stats";
-import { SlotWishes } from "./peer/wishes";
+import { type SessionDevice, SlotWishes } from "./peer/wishes";
 import { type Publication, Publications, type PublishOptions } from "./publications";
 import { advance, type Command, endOfStreamer, type EndReason, IDLE } from "./session";
 import type { Session, SessionEvent } from "./session";
@@ -112,7 +112,8 @@ export class OrielClient implements InputClient {
   #wantedName: string | null;
   #maxBitrateKbps: number | null;
   #displayName: string | null = null;
-  #sessionMicrophone = false;
+  /** What the session's programs have of this client. */
+  readonly #devices = new Set<SessionDevice>();
   #chat: readonly ChatMessage[] = [];
   #control: Control = SHARED;
   #peerId: PeerId | null = null;
@@ -190,7 +191,12 @@ export class OrielClient implements InputClient {
 
   /** The session's programs hear this client's microphone while it publishes one. */
   get sessionMicrophone(): boolean {
-    return this.#sessionMicrophone;
+    return this.#devices.has("session-microphone");
+  }
+
+  /** The session's programs see this client's camera while it publishes one. */
+  get sessionCamera(): boolean {
+    return this.#devices.has("session-camera");
   }
 
   /** The name that the others see; null before the first welcome, and without one. */
@@ -289,8 +295,17 @@ export class OrielClient implements InputClient {
    * controller, the right to publish and a desktop; `refused` or `session-microphone` tells what became of it.
    */
   setSessionMicrophone(enabled: boolean): void {
-    this.#wishes.sessionMicrophone = enabled;
-    this.#link.send({ type: "session-microphone", enabled });
+    this.#giveDevice("session-microphone", enabled);
+  }
+
+  /** The same for the camera that this client publishes: programs see it in place of any other client's. */
+  setSessionCamera(enabled: boolean): void {
+    this.#giveDevice("session-camera", enabled);
+  }
+
+  #giveDevice(type: SessionDevice, enabled: boolean): void {
+    this.#wishes.devices[enabled ? "add" : "delete"](type);
+    this.#link.send({ type, enabled });
   }
 
   /** Stops what another peer publishes. Needs the right to moderate. */
@@ -497,7 +512,7 @@ export class OrielClient implements InputClient {
     link.on("new-peer", () => {
       this.#glass?.reset();
       this.#publications.reset();
-      this.#sessionMicrophone = false;
+      this.#devices.clear();
       this.#repeatWishes();
     });
     link.on("offered", () => {
@@ -608,12 +623,13 @@ export class OrielClient implements InputClient {
       case "unpublished":
         this.#events.emit("unpublished", { kind: message.kind, reason: message.reason ?? null });
         break;
+      case "session-camera":
       case "session-microphone": {
-        const reason = message.reason ?? null;
+        const { type, enabled, reason = null } = message;
         // Taken away: it is for whoever sits here to wish it again.
-        if (!message.enabled && reason !== null) this.#wishes.sessionMicrophone = false;
-        this.#sessionMicrophone = message.enabled;
-        this.#events.emit("session-microphone", { enabled: message.enabled, reason });
+        if (!enabled && reason !== null) this.#wishes.devices.delete(type);
+        this.#devices[enabled ? "add" : "delete"](type);
+        this.#events.emit(type, { enabled, reason });
         break;
       }
       case "publish-layers":

@@ -90,6 +90,8 @@ export type ClientEvents = {
   unpublished: { readonly kind: PublishKind; readonly reason: string | null };
   /** The session's programs hear this client's microphone, or no more; with the reason, if it has not asked for that. */
   "session-microphone": { readonly enabled: boolean; readonly reason: string | null };
+  /** The session's programs see this client's camera, or no more; with the reason, if it has not asked for that. */
+  "session-camera": { readonly enabled: boolean; readonly reason: string | null };
   /** The server or the streamer refused something. */
   refused: { readonly code: string; readonly message: string };
 };

@@ -38,6 +38,8 @@ describe("messages of rooms", () => {
     expect(parse({ type: "chat-history", messages: [] })).toBe("message");
     expect(parse({ type: "reaction", peerId: "p", emoji: "👍" })).toBe("message");
     expect(parse({ type: "muted-by", peerId: "p", kind: "camera" })).toBe("message");
+    expect(parse({ type: "session-camera", enabled: false, reason: "taken" })).toBe("message");
+    expect(parse({ type: "session-camera" })).toBe("malformed");
     expect(parse({ type: "chat", text: "no id" })).toBe("malformed");
   });
 });
@@ -48,9 +50,13 @@ describe("what a client has said of itself", () => {
     expect(wishes.messages()).toEqual([]);
     wishes.handRaised = true;
     wishes.muted = true;
+    wishes.devices.add("session-camera");
     expect(wishes.messages()).toEqual([
       { type: "raise-hand", raised: true },
       { type: "set-muted", muted: true },
+      { type: "session-camera", enabled: true },
     ]);
+    wishes.devices.delete("session-camera");
+    expect(wishes.messages()).toHaveLength(2);
   });
 });

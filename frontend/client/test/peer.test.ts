@@ -38,6 +38,7 @@ function info(slot: number, mid: string, audioMid: string | null = null): Stream
     cursor: "client",
     input: true,
     microphone: false,
+    camera: false,
   };
 }
 

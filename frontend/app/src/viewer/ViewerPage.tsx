@@ -10,10 +10,9 @@ import { SoundOffer } from "./SoundOffer";
 import { Stage } from "./Stage";
 import { StateOverlay } from "./StateOverlay";
 import { statusOf } from "./status";
-import { Toolbar } from "./Toolbar";
+import { type Tool, Toolbar } from "./Toolbar";
 import { type Panel, toolsOf } from "./tools";
 import { useFullscreen } from "./useFullscreen";
-import { useMicrophone } from "./useMicrophone";
 import { useFreeArea, useScreenKeyboard, useTakesTouch, useWakeLock } from "./usePhone";
 import { type SessionView, useSession } from "./useSession";
 import { useSettings } from "./useSettings";
@@ -22,6 +21,7 @@ import "./viewer.css";
 
 const ClipboardPanel = onDemand("panels", async () => (await import("./ClipboardPanel")).ClipboardPanel);
 const ControlBar = onDemand("viewer", async () => (await import("./ControlBar")).ControlBar);
+const DeviceTools = onDemand("devices", async () => (await import("./DeviceTools")).DeviceTools);
 const Downloads = onDemand("panels", async () => (await import("./files/Downloads")).Downloads);
 const FilesPanel = onDemand("panels", async () => (await import("./files/FilesPanel")).FilesPanel);
 const InviteDialog = onDemand("panels", async () => (await import("./InviteDialog")).InviteDialog);
@@ -68,7 +68,10 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
   const [begun, setBegun] = useState(false);
   if (!begun && (hasPicture || nothingShared)) setBegun(true);
   const files = useFiles(client, role, live && begun, page, showFiles);
-  const microphone = useMicrophone(client);
+  const [devices, setDevices] = useState<readonly Tool[]>([]);
+  // Once there, it stays while the connection is lost and made again: what is on stays on.
+  const [hasDevices, setHasDevices] = useState(false);
+  if (!hasDevices && begun && (session.hasMicrophone || session.hasCamera)) setHasDevices(true);
   const soundOffered = session.hasSound && settings.muted && live;
   const toPicture = (): void => {
     setPanel("none");
@@ -79,7 +82,7 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
     views,
     session,
     settings,
-    microphone,
+    devices,
     keyboard,
     takesTouch,
     steers: role === "controller" && session.inControl && !settings.watchOnly,
@@ -131,10 +134,16 @@ export function ViewerPage({ model }: { readonly model: ViewerModel }) {
           {arrangement.notice}
         </p>
       )}
-      {microphone.trouble !== null && (
-        <p className="notice" role="status" data-testid="microphone-notice">
-          {microphone.trouble}
-        </p>
+      {hasDevices && (
+        <Suspense>
+          <DeviceTools
+            client={client}
+            may={role === "controller" && session.rights.includes("publish")}
+            hasMicrophone={session.hasMicrophone}
+            hasCamera={session.hasCamera}
+            onTools={setDevices}
+          />
+        </Suspense>
       )}
       {files?.hovered === true && <p className="drop-target">{t("drop-here")}</p>}
       {files !== null && (

@@ -4,7 +4,6 @@ import type { ClipboardCopy, OrielClient } from "@oriel/client";
 import { t } from "../i18n/words";
 import { withWords } from "./onDemand";
 import type { Tool } from "./Toolbar";
-import type { Microphone } from "./useMicrophone";
 import { type ScreenKeyboard, TOUCH_SCREEN } from "./usePhone";
 import type { SessionView } from "./useSession";
 import type { Fullscreen } from "./useFullscreen";
@@ -20,8 +19,8 @@ export type Toolbox = {
   readonly views: Views;
   readonly session: SessionView;
   readonly settings: Settings;
-  /** What the session's programs hear of this peer. */
-  readonly microphone: Microphone;
+  /** Those of the devices that the session's programs can have of this peer. */
+  readonly devices: readonly Tool[];
   readonly keyboard: ScreenKeyboard;
   /** The main view takes touches as such. */
   readonly takesTouch: boolean;
@@ -54,7 +53,7 @@ export type Toolbox = {
 export function toolsOf(box: Toolbox): readonly Tool[] {
   return [
     sound(box),
-    ...(box.session.hasMicrophone ? [microphone(box)] : []),
+    ...box.devices,
     ...(TOUCH_SCREEN ? [screenKeyboard(box)] : []),
     pointerLock(box),
     ...(TOUCH_SCREEN && box.takesTouch ? [touch(box)] : []),
@@ -85,27 +84,6 @@ function sound({ session, settings: { muted, setMuted }, offersSound, soundOffer
     use: () => {
       setMuted(!muted);
     },
-  };
-}
-
-function microphone({ session: { role, rights }, microphone: { device, heard, toggle } }: Toolbox): Tool {
-  const may = role === "controller" && rights.includes("publish");
-  const open = device.kind === "on" || device.kind === "opening";
-  const label = !may
-    ? t("microphone-not-allowed")
-    : heard
-      ? t("microphone-heard")
-      : open
-        ? t("microphone-opening")
-        : t("microphone-offer");
-  return {
-    id: "microphone",
-    icon: open ? "microphone" : "microphone-off",
-    label,
-    pressed: open,
-    highlighted: heard,
-    disabled: !may && !open,
-    use: toggle,
   };
 }
 

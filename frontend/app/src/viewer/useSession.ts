@@ -41,6 +41,8 @@ export type SessionView = {
   readonly role: Role | null;
   /** The session has programs that could hear a microphone. */
   readonly hasMicrophone: boolean;
+  /** The same for a camera. */
+  readonly hasCamera: boolean;
   /** What this peer may do among the others. */
   readonly rights: readonly PeerRight[];
   /** This peer may steer now. */
@@ -78,6 +80,7 @@ export function useSession(client: OrielClient, views: Views): SessionView {
     hasWindows: [...slots.values()].some((view) => view.info !== null && view.info.windowName !== null),
     hasSound: info !== null && info.audioMid !== null,
     hasMicrophone: [...slots.values()].some((view) => view.info?.microphone === true),
+    hasCamera: [...slots.values()].some((view) => view.info?.camera === true),
     hasPicture,
     input,
     role,

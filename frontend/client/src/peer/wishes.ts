@@ -6,6 +6,9 @@
 import type { ClientMessage } from "../generated";
 import type { SeenStream } from "./slots";
 
+/** What the session's programs can have of this client, by the message that says it. */
+export type SessionDevice = "session-camera" | "session-microphone";
+
 export class SlotWishes {
   readonly #paused = new Set<number>();
   readonly #choices = new Map<number, SeenStream>();
@@ -13,8 +16,8 @@ export class SlotWishes {
   handRaised = false;
   /** This client has muted its microphone. */
   muted = false;
-  /** The session's programs are to hear this client's microphone. */
-  sessionMicrophone = false;
+  /** What the session's programs are to have of this client. */
+  readonly devices = new Set<SessionDevice>();
 
   isPaused(slot: number): boolean {
     return this.#paused.has(slot);
@@ -52,7 +55,7 @@ export class SlotWishes {
     const said: ClientMessage[] = [];
     if (this.handRaised) said.push({ type: "raise-hand", raised: true });
     if (this.muted) said.push({ type: "set-muted", muted: true });
-    if (this.sessionMicrophone) said.push({ type: "session-microphone", enabled: true });
+    for (const type of this.devices) said.push({ type, enabled: true });
     return [...switches, ...pauses, ...said];
   }
 }

@@ -34,6 +34,7 @@ const REQUIRED: Record<ServerMessage["type"], Record<string, Kind>> = {
   published: { kind: "string", source: "string" },
   unpublished: { kind: "string" },
   "session-microphone": { enabled: "boolean" },
+  "session-camera": { enabled: "boolean" },
   "publish-layers": { kind: "string", layers: "array" },
   error: { code: "string", message: "string" },
 };

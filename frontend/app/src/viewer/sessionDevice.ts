@@ -1,45 +1,57 @@
-/** The microphone of whoever sits here, for the programs of the session: published, and heard by them while it is on. Loaded when it is first wanted. */
+/** The microphone or the camera of whoever sits here, for the programs of the session: published, and had by them while it is on. */
 
 import type { OrielClient } from "@oriel/client";
 import { t } from "../i18n/words";
 import { type Device, LocalMedia } from "../room/localMedia";
 
-/** What is to be said of a microphone that is not on, and perhaps was. Pure. */
-function troubleOf(device: Device, ended: string | null): string | null {
+export type DeviceKind = "camera" | "microphone";
+
+/** What is to be said of a device that is not on, and perhaps was. Pure. */
+function troubleOf(kind: DeviceKind, device: Device, ended: string | null): string | null {
   if (device.kind === "failed") return device.message;
-  if (device.kind === "off" && ended !== null) return t("microphone-ended", { reason: ended });
+  if (device.kind === "off" && ended !== null) {
+    return t(kind === "camera" ? "camera-ended" : "microphone-ended", { reason: ended });
+  }
   return null;
 }
 
-/** Opens the microphone and speaks to the session by it, in one. Owns the device and the publication. */
-export class SessionMicrophone {
+/** Opens the device and gives it to the session, in one. Owns the device and the publication. */
+export class SessionDevice {
   readonly #client: OrielClient;
+  readonly #kind: DeviceKind;
   readonly #media = new LocalMedia();
   readonly #listeners = new Set<() => void>();
   #track: MediaStreamTrack | null = null;
   #ended: string | null = null;
 
-  constructor(client: OrielClient) {
+  constructor(client: OrielClient, kind: DeviceKind) {
     this.#client = client;
+    this.#kind = kind;
     this.#media.subscribe(() => {
       this.#follow();
     });
-    client.on("session-microphone", ({ enabled, reason }) => {
+    client.on(`session-${kind}`, ({ enabled, reason }) => {
       if (!enabled && reason !== null) this.#end(reason);
       else this.#changed();
     });
-    client.on("unpublished", ({ kind, reason }) => {
-      if (kind === "microphone" && reason !== null && client.state.kind === "connected") this.#end(reason);
+    client.on("unpublished", ({ kind: ended, reason }) => {
+      if (ended === kind && reason !== null && client.state.kind === "connected") this.#end(reason);
     });
   }
 
   get device(): Device {
-    return this.#media.state.microphone;
+    return this.#media.state[this.#kind];
+  }
+
+  /** Programs have it. */
+  get given(): boolean {
+    const { sessionCamera, sessionMicrophone } = this.#client;
+    return this.device.kind === "on" && (this.#kind === "camera" ? sessionCamera : sessionMicrophone);
   }
 
   /** What is to be said of it; null while there is nothing to say. */
   get trouble(): string | null {
-    return troubleOf(this.device, this.#ended);
+    return troubleOf(this.#kind, this.device, this.#ended);
   }
 
   subscribe = (listener: () => void): (() => void) => {
@@ -52,8 +64,8 @@ export class SessionMicrophone {
   toggle = (): void => {
     this.#ended = null;
     const { kind } = this.device;
-    if (kind === "off" || kind === "failed") void this.#media.open("microphone");
-    else this.#media.close("microphone");
+    if (kind === "off" || kind === "failed") void this.#media.open(this.#kind);
+    else this.#media.close(this.#kind);
   };
 
   close(): void {
@@ -63,7 +75,7 @@ export class SessionMicrophone {
   #end(reason: string): void {
     if (this.#track === null) return;
     this.#ended = reason;
-    this.#media.close("microphone");
+    this.#media.close(this.#kind);
   }
 
   /** Publishes what is open, and nothing once it is closed. */
@@ -72,10 +84,11 @@ export class SessionMicrophone {
     const track = device.kind === "on" ? device.track : null;
     if (track !== this.#track) {
       this.#track = track;
-      this.#client.setSessionMicrophone(track !== null);
-      if (track === null) void this.#client.unpublish("microphone");
+      if (this.#kind === "camera") this.#client.setSessionCamera(track !== null);
+      else this.#client.setSessionMicrophone(track !== null);
+      if (track === null) void this.#client.unpublish(this.#kind);
       else {
-        this.#client.publish("microphone", track).catch((error: unknown) => {
+        this.#client.publish(this.#kind, track).catch((error: unknown) => {
           // What was given up meanwhile is none of the person's troubles.
           const refused = error instanceof Error && "reason" in error && error.reason === "refused";
           if (refused) this.#end(error.message);
