@@ -326,6 +326,9 @@ class DesktopSpec(_DesktopSpec, total=False):
     """Capture the session's sound."""
     bitrate_kbps: Optional[int]
     """Target bitrate of the video, kilobit per second; chosen from size and frame rate if absent."""
+    camera: Optional[str]
+    """The camera of its programs, which a peer's camera can be: a V4L2 device that takes pictures, as the kernel module
+    v4l2loopback makes them, `/dev/video10`. One desktop at a time can have it."""
     command: Optional[Command]
     """Started in the session; when it ends, the session ends. Without one there is a small desktop (a window manager
     with its menu, and a terminal) if openbox and xterm are there and `auth.allowed_commands` is not set; else it is
@@ -900,6 +903,8 @@ class Peer:
     """What it is sent at most, kilobits per second; absent: as much as its path carries."""
     rights: list[Literal["publish", "chat", "moderate"]] = field(default_factory=list)
     """What it may do among the peers."""
+    session_camera: Optional[bool] = None
+    """The desktop's programs see its camera while it publishes one."""
     session_microphone: Optional[bool] = None
     """The desktop's programs hear its microphone while it publishes one."""
     token_id: Optional[TokenId] = None
@@ -1000,6 +1005,9 @@ class PeerPatch(TypedDict, total=False):
     """What it may do among the peers from now on; absent: as before."""
     role: Optional[Role]
     """What it may do with the session from now on; absent: as before."""
+    session_camera: Optional[bool]
+    """Whether the desktop's programs see its camera from now on, in place of any other peer's; absent: as before. It
+    must be a controller with the right to publish."""
     session_microphone: Optional[bool]
     """Whether the desktop's programs hear its microphone from now on; absent: as before. It must be a controller with
     the right to publish."""
@@ -1303,6 +1311,8 @@ class StreamInfo:
     """Application of the window, if it is one."""
     audio_mid: Optional[str] = field(default=None, metadata={"wire": "audioMid"})
     """Media section of the sound, likewise; absent when the slot has no sound."""
+    camera: Optional[bool] = None
+    """Whether its programs can see the camera of a peer."""
     codec: Optional[VideoCodec] = None
     """Codec of the video. Absent until there is a picture."""
     height: Optional[int] = None
