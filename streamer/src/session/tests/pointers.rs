@@ -92,8 +92,14 @@ fn who_leaves_or_may_not_steer_any_more_points_nowhere() {
     others.sort_unstable();
     assert_eq!(stage.pointers(), [(others, Some(a), None)]);
     let role = Some(Role::Viewer);
-    let update =
-        request::UpdatePeer { peer: c, role, rights: None, max_bitrate_kbps: None, session_microphone: None };
+    let update = request::UpdatePeer {
+        peer: c,
+        role,
+        rights: None,
+        max_bitrate_kbps: None,
+        session_microphone: None,
+        session_camera: None,
+    };
     stage.request(update);
     assert_eq!(stage.pointers(), [(vec![b], Some(c), None)]);
     for peer in [a, c, b] {
