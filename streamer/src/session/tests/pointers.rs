@@ -5,6 +5,9 @@ use common::input::{Actor, GeneralMessage, Position};
 use super::*;
 use crate::peer::Audience;
 
+/// To whom, about whom, and where that one points: source and x.
+type Told = (Vec<PeerId>, Option<PeerId>, Option<(String, f64)>);
+
 impl Stage {
     /// A native peer that is connected, and is told where the others point if it wants to be.
     fn pointing(&mut self, role: Role, pointers: bool) -> PeerId {
@@ -27,7 +30,7 @@ impl Stage {
     }
 
     /// What was said since the last call: to whom, about whom, and where that one points.
-    fn pointers(&mut self) -> Vec<(Vec<PeerId>, Option<PeerId>, Option<(String, f64)>)> {
+    fn pointers(&mut self) -> Vec<Told> {
         let mut all = Vec::new();
         for (_, command) in std::mem::take(&mut self.commands) {
             let Command::Say { to: Audience::These(to), text } = command else { continue };

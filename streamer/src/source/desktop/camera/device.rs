@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn structures_are_as_large_as_those_of_the_kernel() {
         // The size is a part of the number: `VIDIOC_QUERYCAP`, `VIDIOC_S_FMT`.
-        assert_eq!(QUERY_CAPABILITY as u32, 0x8068_5600);
+        assert_eq!(QUERY_CAPABILITY, 0x8068_5600);
         let set_format = if PADDING == 1 { 0xc0d0_5605 } else { 0xc0cc_5605 };
-        assert_eq!(SET_FORMAT as u32, set_format);
+        assert_eq!(SET_FORMAT, set_format);
     }
 
     #[test]
