@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { StreamInfo } from "../src/generated";
 import { cursorMetrics, shapeUrl } from "../src/input/cursor";
-import { containedRect, fromPicture, toPicture } from "../src/input/geometry";
+import { containedRect, fromPicture, pictureSize, toPicture } from "../src/input/geometry";
 import { buttonChanges, Held } from "../src/input/held";
 import { decideKeyDown, isKeyCode, isPaste, type KeyLike, locksOf, typedPieces } from "../src/input/keys";
 import { WheelNormaliser } from "../src/input/wheel";
@@ -24,6 +25,21 @@ describe("positions", () => {
     const rect = containedRect({ left: 0, top: 0, width: 640, height: 480 }, HD);
     expect(toPicture({ x: -5, y: 0 }, rect, HD)).toEqual({ x: 0, y: 0 });
     expect(toPicture({ x: 900, y: 479 }, rect, HD)).toEqual({ x: 1279, y: 719 });
+  });
+
+  it("are in pixels of what this viewer sees, which may not be what the slot shows to others", () => {
+    const info = { source: "main", ...HD } as StreamInfo;
+    const video = { videoWidth: 800, videoHeight: 600 };
+    const own = { width: 800, height: 600 };
+    for (const [view, size] of [
+      [undefined, own],
+      [{ info: null, seen: null }, own],
+      [{ info, seen: null }, HD],
+      [{ info, seen: { stream: "main", quality: "360p" } }, HD],
+      [{ info, seen: { stream: "other", quality: "" } }, own],
+    ] as const) {
+      expect(pictureSize(view, video)).toEqual(size);
+    }
   });
 
   it("go to the page and back", () => {

@@ -1,4 +1,4 @@
-import type { OrielClient, Size, SlotView } from "@oriel/client";
+import { type OrielClient, pictureSize } from "@oriel/client";
 import { useEffect, useSyncExternalStore } from "react";
 import { t } from "../i18n/words";
 import { nameOf } from "../ui/person";
@@ -93,7 +93,7 @@ function arrowsOf(client: OrielClient, page: HTMLElement, pointers: readonly Poi
     const video = surface?.querySelector("video");
     if (view === undefined || here.length === 0 || !surface || !video) continue;
     const outer = surface.getBoundingClientRect();
-    const picture = pictureOf(view, video);
+    const picture = pictureSize(view, video);
     const rect = video.getBoundingClientRect();
     const box = { left: rect.left - outer.left, top: rect.top - outer.top, width: rect.width, height: rect.height };
     for (const pointed of here) {
@@ -102,12 +102,6 @@ function arrowsOf(client: OrielClient, page: HTMLElement, pointers: readonly Poi
     }
   }
   return arrows;
-}
-
-/** The size in whose pixels positions are; what the slot's description says counts only while this viewer sees what it describes. */
-function pictureOf({ info, seen }: SlotView, video: HTMLVideoElement): Size {
-  const described = seen === null || seen.stream === info?.source ? info : null;
-  return { width: described?.width ?? video.videoWidth, height: described?.height ?? video.videoHeight };
 }
 
 function nameAt(client: OrielClient, { peerId }: Pointed): string {

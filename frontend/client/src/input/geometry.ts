@@ -1,9 +1,24 @@
 /** Finds the place of a picture inside its element, and maps points on the page to its pixels. Pure. */
 
 import type { Position } from "../generated";
+import type { SlotView } from "../view";
 
 export type Size = { readonly width: number; readonly height: number };
 export type Rect = { readonly left: number; readonly top: number } & Size;
+
+/**
+ * The size in whose pixels positions in a slot are. What is said of the slot's content counts only while this viewer sees that: its own
+ * choice may have another size.
+ * @param view undefined: nothing is known of the slot.
+ */
+export function pictureSize(
+  view: Pick<SlotView, "info" | "seen"> | undefined,
+  video: Pick<HTMLVideoElement, "videoWidth" | "videoHeight">,
+): Size {
+  const { info = null, seen = null } = view ?? {};
+  const described = seen === null || seen.stream === info?.source ? info : null;
+  return { width: described?.width ?? video.videoWidth, height: described?.height ?? video.videoHeight };
+}
 
 /** The rectangle that a picture fills in a box with `object-fit: contain`: centred, bars at two sides. */
 export function containedRect(box: Rect, picture: Size): Rect {

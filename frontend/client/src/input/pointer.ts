@@ -9,7 +9,7 @@
 import type { Position } from "../generated";
 import type { InputClient } from "../view";
 import type { CursorView } from "./cursor";
-import { containedRect, type Rect, type Size, toPicture } from "./geometry";
+import { containedRect, pictureSize, type Rect, type Size, toPicture } from "./geometry";
 import { buttonChanges, type Held } from "./held";
 import type { Magnifier } from "./magnifier";
 import { TouchInput } from "./touch";
@@ -72,9 +72,7 @@ export class PointerInput {
   /** The size in whose pixels positions are sent. */
   picture(): Size {
     const { client, slot, video } = this.#context;
-    const info = client.slots.get(slot)?.info;
-    const { width, height } = info ?? { width: null, height: null };
-    return { width: width ?? video.videoWidth, height: height ?? video.videoHeight };
+    return pictureSize(client.slots.get(slot), video);
   }
 
   /** Somebody else has moved the pointer: a pending repetition is outdated. */
