@@ -17,6 +17,9 @@ use crate::wait::{SOON, eventually, eventually_within};
 /// How soon a way that was cut notices that it is whole again, and that its end has come.
 const TICK: Duration = Duration::from_millis(5);
 
+/// A reply to a request that takes longer does not come.
+const REPLY: Duration = Duration::from_secs(2);
+
 /// A NATS server of a test's own.
 pub struct Nats {
     child: Option<Child>,
@@ -145,22 +148,34 @@ impl Nats {
         while line(&mut client) != "PONG" {}
     }
 
-    /// Sends a request, and returns the reply.
+    /// Sends a request, again and again until there is a reply: several servers give none until they have a leader.
     ///
     /// # Panics
     /// There is none.
     #[track_caller]
     pub fn request(&self, subject: &str, body: &[u8]) -> Vec<u8> {
+        eventually("NATS replies", || self.ask(subject, body))
+    }
+
+    /// The reply to a request, if it comes in time.
+    #[track_caller]
+    fn ask(&self, subject: &str, body: &[u8]) -> Option<Vec<u8>> {
         let mut client = self.client();
+        client.get_ref().set_read_timeout(Some(REPLY)).expect("a timeout");
         client.get_mut().write_all(b"SUB reply 1\r\n").expect("a connection to NATS");
         write_message(&mut client, &format!("PUB {subject} reply"), body);
         loop {
-            let line = line(&mut client);
+            let line = match read_line(&mut client) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return None;
+                }
+                line => line.expect("a line of NATS"),
+            };
             if let Some(message) = line.strip_prefix("MSG ") {
                 let len = message.rsplit(' ').next().and_then(|len| len.parse().ok()).expect("a length");
                 let mut reply = vec![0; len];
                 client.read_exact(&mut reply).expect("the reply");
-                return reply;
+                return Some(reply);
             }
         }
     }
@@ -198,10 +213,15 @@ fn write_message(client: &mut BufReader<TcpStream>, command: &str, body: &[u8]) 
 
 #[track_caller]
 fn line(client: &mut BufReader<TcpStream>) -> String {
+    read_line(client).expect("a line of NATS")
+}
+
+fn read_line(client: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     let mut line = String::new();
-    let len = client.read_line(&mut line).expect("a line of NATS");
-    assert_ne!(len, 0, "NATS has closed the connection");
-    line.trim_end().to_owned()
+    match client.read_line(&mut line)? {
+        0 => Err(ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line.trim_end().to_owned()),
+    }
 }
 
 /// The key of a cluster in a test.

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use common::cluster::{NodeList, NodeState};
+use common::signal::StreamerState;
 use harness::nats::{KEY, create, together};
 use harness::{Listener, Nats, Server, eventually};
 use serde_json::{Value, json};
@@ -96,12 +97,20 @@ fn who_listens_is_told_that_events_may_be_missing_when_nats_was_away() {
     create(&a, &on("far", "b", "never"));
     let mut at_a = Listener::open(&a, "/api/events", &[]);
     nats.kill();
-    // What happens at b meanwhile is told there at once, and at a when NATS is back, after the gap.
+    // What happens at b meanwhile is told there at once. At a there is a gap, after which the present state can be asked for: b may tell
+    // it before a listens.
     let mut at_b = Listener::open(&b, "/api/events", &[]);
     b.post("/api/streamers/far/restart", &json!({})).expect(202);
     at_b.until("state", in_state("far", "running"));
     nats.start_again();
     at_a.until("missed", |_| true);
+    eventually("its state is known at a", || {
+        (a.streamer("far")?.state == StreamerState::Running).then_some(())
+    });
+    // From then on, what happens is told there again.
+    together(&[&a, &b]);
+    b.post("/api/streamers/far/restart", &json!({})).expect(202);
+    at_a.until("state", in_state("far", "restarting"));
     at_a.until("state", in_state("far", "running"));
 }
 
