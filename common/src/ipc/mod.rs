@@ -21,7 +21,7 @@ pub use message::*;
 pub use request::{AnyRequest, Request};
 
 /// Version of the messages. Another one is refused with both named.
-pub const PROTOCOL: u16 = 7;
+pub const PROTOCOL: u16 = 8;
 /// The streamer's socket in its run directory.
 pub const SOCKET_FILE: &str = "ipc.sock";
 /// The token in the run directory, 64 hexadecimal digits, mode 0600.
