@@ -16,7 +16,7 @@ export { OrielError, type ErrorReason } from "./errors";
 export { type EventSource, type Listener, type ListenOptions } from "./events";
 export { type ClipboardCopy, type ClipboardOutcome, copy as copyToClipboard } from "./input/clipboard";
 export { InputController, type InputEvents, type InputOptions } from "./input/controller";
-export { containedRect, pictureSize, type Rect, type Size } from "./input/geometry";
+export { containedRect, fromPicture, pictureSize, type Rect, type Size } from "./input/geometry";
 export type { KeyboardMode } from "./input/keys";
 export type { TouchMode } from "./input/pointer";
 export type { Sticky, StickyModifier, StickyState } from "./input/sticky";

@@ -1,6 +1,6 @@
 /** Where the others point, how long that is shown, and where on the page. Pure. */
 
-import type { Participant, Pointing, Rect, Size } from "@oriel/client";
+import { containedRect, fromPicture, type Participant, type Pointing, type Rect, type Size } from "@oriel/client";
 
 /** A pointer that rests is shown for so long, and fades in so much more. */
 export const SHOWN_MS = 3_000;
@@ -70,9 +70,8 @@ const NAME: Size = { width: 170, height: 48 };
  */
 export function spotOf({ at }: Pick<Pointed, "at">, picture: Size, box: Rect, surface: Size): Spot | null {
   if (at.x < 0 || at.y < 0 || at.x > picture.width || at.y > picture.height || picture.width <= 0 || picture.height <= 0) return null;
-  const scale = Math.min(box.width / picture.width, box.height / picture.height);
-  const x = Math.round(box.left + box.width / 2 + (at.x - picture.width / 2) * scale);
-  const y = Math.round(box.top + box.height / 2 + (at.y - picture.height / 2) * scale);
+  const point = fromPicture(at, containedRect(box, picture), picture);
+  const [x, y] = [Math.round(point.x), Math.round(point.y)];
   if (x < 0 || y < 0 || x > surface.width || y > surface.height) return null;
   return { x, y, left: x > surface.width - NAME.width && x > NAME.width, above: y > surface.height - NAME.height };
 }

@@ -37,19 +37,16 @@ pub fn rooms(plan: Plan) -> Result<Vec<Row>> {
     for _ in 0..plan.runs(3) {
         let few = load(plan, 1, 2)?;
         let many = load(plan, 1, 51)?;
-        let slope =
-            |many: &Load| (many.cpu_us_per_s - few.cpu_us_per_s) / (many.packets_per_s - few.packets_per_s);
-        one_50.push(slope(&many));
+        one_50.push(slope(&few, &many));
         p50.push(many.to_last.p50);
         p99.push(many.to_last.p99);
-        one_200.push(slope(&load(plan, 1, 201)?));
-        ratio.push(slope(&many) / fanout::per_packet(plan, 50)?);
-        if let Some(few) = janus_load(plan, 2)? {
+        one_200.push(slope(&few, &load(plan, 1, 201)?));
+        ratio.push(slope(&few, &many) / fanout::per_packet(plan, 50)?);
+        if let Some(of_few) = janus_load(plan, 2)? {
             let of_many = janus_load(plan, 51)?.context("Janus was there before")?;
-            let per_packet =
-                (of_many.cpu_us_per_s - few.cpu_us_per_s) / (of_many.packets_per_s - few.packets_per_s);
+            let per_packet = slope(&of_few, &of_many);
             janus_50.push(per_packet);
-            against_janus.push(slope(&many) / per_packet);
+            against_janus.push(slope(&few, &many) / per_packet);
             janus_p99.push(of_many.to_last.p99);
         }
         let ten_of_them = load(plan, 10, 10)?;
@@ -100,6 +97,11 @@ fn faces(plan: Plan) -> Result<[Row; 4]> {
         row("offer of a player to the first picture of who publishes already", "ms", joined_ms)
             .at_most(250.0),
     ])
+}
+
+/// CPU per forwarded packet from a few peers to many, microseconds.
+fn slope(few: &Load, many: &Load) -> f64 {
+    (many.cpu_us_per_s - few.cpu_us_per_s) / (many.packets_per_s - few.packets_per_s)
 }
 
 fn load(plan: Plan, cameras: usize, peers_in_all: usize) -> Result<Load> {
